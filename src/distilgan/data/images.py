@@ -1,0 +1,248 @@
+"""Image sets: a folder or a zip of any mix of files, as one tensor source.
+
+Reads the layout of StyleGAN's dataset tool (any folders, an optional `dataset.json` with labels) and anything else that
+Pillow opens. Pixels come out as uint8 RGB [3, R, R].
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from distilgan.errors import UserError
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+BUILTIN = Path(__file__).parent / "builtin"
+_IN_MEMORY = 2 * 2**30  # bytes of decoded pixels that are kept
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be used, and why."""
+
+    name: str
+    reason: str
+
+
+def builtin_path(name: str) -> Path:
+    """Path of a set or teacher that comes with the package, for `builtin:NAME`; other names pass through."""
+    if not name.startswith("builtin:"):
+        return Path(name)
+    path = BUILTIN / name.removeprefix("builtin:")
+    if not path.exists():
+        known = ", ".join(sorted(f"builtin:{p.name}" for p in BUILTIN.iterdir()))
+        raise UserError(f"{name}: not part of the package; known: {known}")
+    return path
+
+
+def to_rgb8(image: Image.Image) -> Image.Image:
+    """Any mode to 8-bit RGB: first frame, upright, 16-bit scaled, transparency on white."""
+    image.seek(0) if getattr(image, "n_frames", 1) > 1 else None
+    image = ImageOps.exif_transpose(image) or image
+    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+        values = np.asarray(image, np.float64)
+        top = 255.0 if values.max(initial=0) <= 255 else 65535.0
+        return Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def fit_square(image: Image.Image, resolution: int) -> Image.Image:
+    """Centre-crop to a square, then resize with Lanczos; unchanged when it already fits."""
+    if image.size == (resolution, resolution):
+        return image
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side)).resize((resolution, resolution), Image.Resampling.LANCZOS)
+
+
+class _Folder:
+    """Names and bytes of the files below a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.names = sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+
+class _Zip:
+    """Names and bytes of the members of a zip; members that point outside are refused."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self.names = sorted(i.filename for i in archive.infolist() if not i.is_dir())
+        except zipfile.BadZipFile as error:
+            raise UserError(f"{path}: not a zip file, or cut short ({error}); make it again") from error
+        for name in self.names:
+            parts = PurePosixPath(name.replace("\\", "/"))
+            if parts.is_absolute() or ".." in parts.parts or (parts.parts and parts.parts[0].endswith(":")):
+                raise UserError(f"{path}: member {name!r} points outside the archive; make the zip again without it")
+        self.path = path
+        self._archive: zipfile.ZipFile | None = None
+
+    def read(self, name: str) -> bytes:
+        if self._archive is None:  # opened late, so that each worker process has its own handle
+            self._archive = zipfile.ZipFile(self.path)
+        return self._archive.read(name)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_archive": None}
+
+
+class ImageSet:
+    """Images of a folder or zip at one resolution.
+
+    Args:
+        path: a folder, a .zip, or builtin:NAME.
+        resolution: output size; None takes the first image's shorter side.
+        strict: raise on the first unusable file instead of skipping it.
+        limit: use the first so many images.
+
+    Attributes:
+        skipped: the unusable files, named. Filled while decoding; small sets are decoded at once.
+
+    Raises:
+        UserError: no such path, no images, or (strict) an unusable file.
+    """
+
+    def __init__(self, path: str | Path, resolution: int | None = None, *, strict: bool = False, limit: int | None = None) -> None:
+        self.path = builtin_path(str(path))
+        if not self.path.exists():
+            raise UserError(f"{self.path}: no such folder or zip of images")
+        if self.path.is_file() and self.path.suffix.lower() != ".zip":
+            raise UserError(f"{self.path}: expected a folder or a .zip of images")
+        self._source = _Zip(self.path) if self.path.is_file() else _Folder(self.path)
+        names = [n for n in self._source.names if Path(n).suffix.lower() in EXTENSIONS and not Path(n).name.startswith(".")]
+        if not names:
+            raise UserError(f"{self.path}: holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
+        self.skipped: list[Skipped] = []
+        self.strict = strict
+        self.names = names
+        self._labels = self._read_labels()
+        self.resolution = resolution or self._first_size()
+        self._pixels: Tensor | None = None
+        count = min(limit or len(names), len(names))
+        if count * 3 * self.resolution**2 <= _IN_MEMORY:
+            self._decode_all(limit)
+        else:
+            self._probe(limit)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """uint8 RGB, [3, R, R]."""
+        if self._pixels is not None:
+            return self._pixels[index]
+        pixels = self._decode(self.names[index])
+        if pixels is None:
+            raise UserError(f"{self.path}: {self.skipped[-1].name} can no longer be read ({self.skipped[-1].reason})")
+        return pixels
+
+    def label(self, index: int) -> int | list[float] | None:
+        """The label of an image in dataset.json, if there is one."""
+        return self._labels.get(self.names[index].replace("\\", "/"))
+
+    def batches(self, size: int, count: int | None = None) -> Iterator[Tensor]:
+        """The first `count` images in order, as uint8 batches."""
+        total = min(count or len(self), len(self))
+        for start in range(0, total, size):
+            yield torch.stack([self[i] for i in range(start, min(start + size, total))])
+
+    def _decode_all(self, limit: int | None) -> None:
+        pixels, good = [], []
+        for name in self.names:
+            decoded = self._decode(name)
+            if decoded is not None:
+                pixels.append(decoded)
+                good.append(name)
+            if limit and len(good) == limit:
+                break
+        if not good:
+            raise UserError(f"{self.path}: none of its {len(self.names)} images can be read (first: {self._first_complaint()})")
+        self.names, self._pixels = good, torch.stack(pixels)
+
+    def _probe(self, limit: int | None) -> None:
+        """A set too big for memory: check that each file is an image without decoding its pixels."""
+        good = []
+        for name in self.names:
+            try:
+                with Image.open(io.BytesIO(self._source.read(name))) as image:
+                    image.verify()
+                good.append(name)
+            except Exception as error:
+                self._complain(name, error)
+            if limit and len(good) == limit:
+                break
+        if not good:
+            raise UserError(f"{self.path}: none of its {len(self.names)} images can be read (first: {self._first_complaint()})")
+        self.names = good
+
+    def _decode(self, name: str) -> Tensor | None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(io.BytesIO(self._source.read(name))) as image:
+                    if min(image.size) < 2:
+                        raise ValueError(f"{image.width}x{image.height} pixels is too small")
+                    rgb = fit_square(to_rgb8(image), self.resolution)
+            return torch.from_numpy(np.array(rgb, np.uint8)).permute(2, 0, 1).contiguous()
+        except Exception as error:  # Pillow raises many kinds; all mean "not a usable image"
+            self._complain(name, error)
+            return None
+
+    def _complain(self, name: str, error: Exception) -> None:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "cannot identify image file" in reason:
+            reason = "not an image, whatever its name says"
+        if self.strict:
+            raise UserError(f"{self.path}: {name} cannot be used ({reason}); mend or remove it, or set data.strict=false") from error
+        self.skipped.append(Skipped(name, reason))
+
+    def _first_complaint(self) -> str:
+        return f"{self.skipped[0].name}: {self.skipped[0].reason}" if self.skipped else "?"
+
+    def _first_size(self) -> int:
+        for name in self.names:
+            try:
+                with Image.open(io.BytesIO(self._source.read(name))) as image:
+                    if min(image.size) >= 2:
+                        return min(image.size)
+            except Exception:  # noqa: S112 - reported when the set is decoded
+                continue
+        raise UserError(f"{self.path}: none of its {len(self.names)} images can be read")
+
+    def _read_labels(self) -> dict[str, int | list[float]]:
+        if "dataset.json" not in self._source.names:
+            return {}
+        try:
+            labels = json.loads(self._source.read("dataset.json")).get("labels")
+            return {str(name): label for name, label in labels or []}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise UserError(f"{self.path}: dataset.json is not {{'labels': [[name, label], ...]}} ({error})") from error
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 [0, 255] to float [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Float [-1, 1] to uint8 [0, 255], rounded and clipped."""
+    return (image.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,23 @@
+"""The two ways a command can end badly: the user can mend it (exit status 2), or it failed (exit status 1)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend: the message is one line that names the file or key and the cure."""
+
+
+class RunFailed(Exception):
+    """The work itself failed (a diverged training, a full disk); the message is one line that says what is safe."""
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean a, b?"` for an unknown name, or the list of all when nothing is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return f"; did you mean {', '.join(near)}?"
+    return f"; known: {', '.join(names)}"

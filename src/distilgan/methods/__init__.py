@@ -1,0 +1,1 @@
+"""Distillation methods: networks, losses and one page of algorithm each."""

@@ -1,0 +1,227 @@
+"""What every method with a StyleGAN2-type generator shares: two players, one step.
+
+A step is: generate; update the discriminator (logistic loss, lazy R1); update the generator (the method's terms, lazy
+path-length regularisation). Sources: Goodfellow et al. 2014; Mescheder et al. 2018; Karras et al. 2020, appendix B.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distilgan.losses.adversarial import discriminator_logistic, path_lengths, r1_penalty
+from distilgan.methods.draws import Draws
+from distilgan.networks.augment import DRAWS, diffaugment
+from distilgan.networks.stylegan2 import GeneratorOutput, StyleGAN2
+from distilgan.networks.stylegan2_discriminator import Discriminator
+from distilgan.recipe import Optimiser, Regularisation, Training
+
+Terms = dict[str, Tensor]
+
+
+@dataclass
+class Engine:
+    """How the loop runs tensors: supplied by the loop, so that methods know nothing of devices and processes."""
+
+    backward: Callable[[Tensor], None]
+    autocast: Callable[[], AbstractContextManager[Any]]
+    no_sync: Callable[[nn.Module], AbstractContextManager[Any]]
+    mean_over_processes: Callable[[Tensor], Tensor]
+
+
+@dataclass
+class Views:
+    """One generated batch and what is needed to judge it."""
+
+    image: Tensor  # [N, 3, R, R]
+    w: Tensor  # [N, num_ws, w_dim]
+    features: dict[str, Tensor]
+    inputs: dict[str, Any]  # what the generator was called with
+
+
+class AdversarialMethod(ABC):
+    """Owns a generator, its discriminator and their optimisers.
+
+    Attributes:
+        generator, discriminator: the plain networks.
+        played: the same, wrapped by the loop for training (precision, processes); set by `prepare`.
+    """
+
+    generator: StyleGAN2
+    discriminator: Discriminator
+    weights: dict[str, float]
+
+    def __init__(self, regularisation: Regularisation, optimiser: Optimiser, training: Training) -> None:
+        self.regularisation, self.training = regularisation, training
+        self._optimiser = optimiser
+        self.path_mean = torch.zeros([])
+        self.steps = 0
+
+    # -- what a method says ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def inputs(self, draws: Draws) -> dict[str, Any]:
+        """Arguments of the generator for one share of a batch."""
+
+    @abstractmethod
+    def terms(self, views: Views) -> Terms:
+        """The generator's raw terms besides `gan`, by name."""
+
+    def references(self, inputs: dict[str, Tensor], noise: list[Tensor]) -> Tensor | None:
+        """The teacher's pictures for the sample grid, if there is a teacher."""
+        return None
+
+    def frozen(self) -> list[nn.Module]:
+        """Networks that do not train but must move to the device."""
+        return []
+
+    # -- what the loop calls -----------------------------------------------------------------------------------------
+
+    def trainable(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
+    def optimisers(self) -> dict[str, torch.optim.Adam]:
+        """Adam for each player; learning rate and betas corrected for lazy regularisation (Karras et al. 2020, appendix B)."""
+        o, r = self._optimiser, self.regularisation
+
+        def adam(network: nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:
+            ratio = 1.0 if interval is None else interval / (interval + 1)
+            betas = (o.beta1**ratio, o.beta2**ratio)
+            parameters = [p for p in network.parameters() if p.requires_grad]
+            return torch.optim.Adam(parameters, lr=lr * ratio, betas=betas, eps=1e-8, foreach=True)
+
+        return {
+            "generator": adam(self.generator, o.lr, r.path_length_interval if r.path_length else None),
+            "discriminator": adam(self.discriminator, o.discriminator_lr or o.lr, r.r1_interval if r.r1_gamma else None),
+        }
+
+    def prepare(self, played: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer], engine: Engine) -> None:
+        """Take the wrapped networks and optimisers from the loop."""
+        self.played, self.optimiser, self.engine = played, optimisers, engine
+        self.path_mean = self.path_mean.to(next(self.generator.parameters()).device)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"path_mean": self.path_mean, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.path_mean, self.steps = state["path_mean"].to(self.path_mean.device), int(state["steps"])
+
+    def step(self, reals: list[Tensor], draws: list[Draws]) -> Terms:
+        """One update of both players from micro-batches of real pictures [n, 3, R, R]; returns detached raw terms."""
+        report: Terms = {}
+        inputs = [self.inputs(d) for d in draws]
+        kept = self._generate(inputs[0]) if len(inputs) == 1 else None  # accumulation regenerates instead of keeping graphs
+
+        self.discriminator.requires_grad_(True)
+        lazy = self.regularisation.r1_gamma > 0 and self.steps % self.regularisation.r1_interval == 0
+        for i, (real, given, draw) in enumerate(zip(reals, inputs, draws, strict=True)):
+            with self._sync("discriminator", last=i == len(reals) - 1):
+                if kept is not None:
+                    fake = kept.image.detach()
+                else:
+                    with torch.no_grad():
+                        fake = self._generate(given).image
+                loss, terms = self._discriminator_loss(real, fake, draw, lazy)
+                self.engine.backward(loss / len(reals))
+            _add(report, terms, 1 / len(reals))
+        self._update("discriminator", report)
+
+        self.discriminator.requires_grad_(False)
+        for i, (given, draw) in enumerate(zip(inputs, draws, strict=True)):
+            with self._sync("generator", last=i == len(inputs) - 1):
+                views = kept if kept is not None else self._generate(given)
+                with self.engine.autocast():
+                    terms = {"gan": self._generator_gan(views.image, draw)}
+                terms |= self.terms(views)
+                loss = torch.stack([self.weights[name] * value for name, value in terms.items() if self.weights[name]]).sum()
+                self.engine.backward(loss / len(inputs))
+            self._track_average(views)
+            _add(report, terms, 1 / len(inputs))
+        del kept, views
+        if self.regularisation.path_length and self.steps % self.regularisation.path_length_interval == 0:
+            self._regularise_paths(draws, report)
+        self._update("generator", report)
+        self.steps += 1
+        return report
+
+    # -- the parts of a step -----------------------------------------------------------------------------------------
+
+    def _generate(self, given: dict[str, Any]) -> Views:
+        out: GeneratorOutput = self.played["generator"](**given, full=True)
+        return Views(out.image, out.w, out.features, given)
+
+    def _judge(self, player: nn.Module, images: Tensor, draws: Draws) -> Tensor:
+        kinds = self.regularisation.diffaugment
+        if kinds:
+            images = diffaugment(images, kinds, draws.uniform(DRAWS))
+        scores: Tensor = player(images)
+        return scores
+
+    def _discriminator_loss(self, real: Tensor, fake: Tensor, draws: Draws, lazy: bool) -> tuple[Tensor, Terms]:
+        player = self.played["discriminator"]
+        real = real.detach().requires_grad_(lazy)
+        fake_scores = self._judge(player, fake[: draws.count], draws)
+        real_scores = self._judge(player, real, draws)
+        loss = discriminator_logistic(real_scores, fake_scores)
+        terms = {"discriminator": loss.detach(), "score_real": real_scores.detach().mean(), "score_fake": fake_scores.detach().mean()}
+        if lazy:
+            r1 = r1_penalty(real_scores, real)
+            loss = loss + r1 * (self.regularisation.r1_gamma / 2 * self.regularisation.r1_interval)
+            terms["r1"] = r1.detach()
+        return loss, terms
+
+    def _generator_gan(self, fake: Tensor, draws: Draws) -> Tensor:
+        from distilgan.losses.adversarial import generator_nonsaturating
+
+        return generator_nonsaturating(self._judge(self.discriminator, fake[: draws.count], draws))
+
+    def _regularise_paths(self, draws: list[Draws], report: Terms) -> None:
+        """weight · interval · E (|Jᵀy| - a)², a the running mean; on half of the batch (Karras et al. 2020, section 3.2)."""
+        r = self.regularisation
+        for i, draw in enumerate(draws):
+            with self._sync("generator", last=i == len(draws) - 1):
+                half = max(1, draw.count // 2)
+                given = {k: _first(v, half) for k, v in self.inputs(draw).items() if k not in ("offset", "taps")}
+                views = self._generate(given)
+                lengths = path_lengths(views.image, views.w, draw.normal(*views.image.shape[1:])[:half])
+                mean = self.engine.mean_over_processes(lengths.detach().mean())
+                self.path_mean = self.path_mean.lerp(mean, r.path_length_decay)
+                penalty = (lengths - self.path_mean).square().mean()
+                self.engine.backward(penalty * (r.path_length * r.path_length_interval / len(draws)))
+            _add(report, {"path_length": penalty.detach()}, 1 / len(draws))
+
+    def _track_average(self, views: Views) -> None:
+        """The running mean of w that truncation draws to; decay 0.998 a step as in the official code."""
+        w = self.engine.mean_over_processes(views.w.detach()[:, 0].float().mean(0))
+        self.generator.mapping.w_avg.lerp_(w, 0.002)
+
+    def _sync(self, name: str, last: bool) -> AbstractContextManager[Any]:
+        return nullcontext() if last else self.engine.no_sync(self.played[name])
+
+    def _update(self, name: str, report: Terms) -> None:
+        network = self.trainable()[name]
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        report[f"gradient_{name}"] = torch.stack(torch._foreach_norm(gradients)).norm()
+        self.optimiser[name].step()
+        self.optimiser[name].zero_grad(set_to_none=True)
+
+
+def _add(report: Terms, terms: Terms, share: float) -> None:
+    for name, value in terms.items():
+        report[name] = report.get(name, torch.zeros_like(value)).detach() + value.detach() * share
+
+
+def _first(value: Any, n: int) -> Any:
+    if isinstance(value, Tensor):
+        return value[:n]
+    if isinstance(value, list):
+        return [_first(v, n) for v in value]
+    if isinstance(value, tuple):
+        return tuple(_first(v, n) for v in value)
+    return value

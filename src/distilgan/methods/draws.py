@@ -1,0 +1,47 @@
+"""The random numbers of one training step, as a pure function of (seed, images seen).
+
+Each process draws for the whole global batch and keeps its share, so that neither the number of processes nor gradient
+accumulation changes what any sample sees, and a resumed run draws what an uninterrupted one would have drawn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Draws:
+    """Random numbers for share `part` of `parts` of a batch of `batch` samples."""
+
+    def __init__(self, seed: int, images: int, batch: int, *, part: int = 0, parts: int = 1, device: torch.device | str = "cpu") -> None:
+        words = np.random.SeedSequence([seed, images]).generate_state(2, np.uint64)
+        self._generator = torch.Generator(device).manual_seed(int(words[0] >> 1))
+        self._shared = np.random.default_rng(int(words[1]))
+        self._batch, self._part, self._parts, self.device = batch, part, parts, torch.device(device)
+
+    @property
+    def count(self) -> int:
+        """Samples in this share."""
+        return len(range(self._part, self._batch, self._parts))
+
+    def normal(self, *shape: int) -> Tensor:
+        """N(0, 1), [count, *shape]."""
+        return torch.randn(self._batch, *shape, generator=self._generator, device=self.device)[self._part :: self._parts]
+
+    def uniform(self, *shape: int) -> Tensor:
+        """U[0, 1), [count, *shape]."""
+        return torch.rand(self._batch, *shape, generator=self._generator, device=self.device)[self._part :: self._parts]
+
+    def integers(self, high: int) -> Tensor:
+        """Uniform integers in [0, high), [count]."""
+        draw = torch.randint(high, (self._batch,), generator=self._generator, device=self.device)
+        return draw[self._part :: self._parts]
+
+    def shared_uniform(self) -> float:
+        """One number in [0, 1) that all shares agree on."""
+        return float(self._shared.uniform())
+
+    def shared_integer(self, low: int, high: int) -> int:
+        """One integer in [low, high) that all shares agree on."""
+        return int(self._shared.integers(low, high))

@@ -1,0 +1,114 @@
+"""Networks as folders: `model.safetensors` and `config.json`, the names that a hub and its users expect.
+
+A folder may also hold the discriminator that a generator was trained with, as `discriminator.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from distilgan.errors import UserError, near_names
+from distilgan.files import write_atomic
+
+
+class Pretrained(nn.Module):
+    """A network that can be saved to and read from a folder.
+
+    Subclasses name their `family` and `config_class`, take the config as only argument and keep it as `config`.
+    """
+
+    family: ClassVar[str]
+    config_class: ClassVar[type[Any]]
+    weights_file: ClassVar[str] = "model.safetensors"
+    config: Any
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False, **facts: Any) -> None:
+        """Write weights and config into `folder`; `half` stores matrices as float16; `facts` go into config.json."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "config.json"
+        tree = json.loads(path.read_text()) if path.exists() else {}
+        entry = {"family": self.family, "config": asdict(self.config)}
+        tree = {**tree, **facts, **entry} if self.weights_file == "model.safetensors" else {**tree, "discriminator": entry}
+        write_atomic(folder / self.weights_file, save(_contiguous(self.state_dict(), half)))
+        write_atomic(path, json.dumps(tree, indent=1) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Read a network written by `save_pretrained`; float32, in eval mode.
+
+        Raises:
+            UserError: missing or damaged files, or another family.
+        """
+        folder = Path(folder)
+        entry = read_config(folder)
+        if cls.weights_file != "model.safetensors":
+            if "discriminator" not in entry:
+                raise UserError(f"{folder}: has no discriminator")
+            entry = entry["discriminator"]
+        if entry.get("family") != cls.family:
+            raise UserError(f"{folder / 'config.json'}: family is {entry.get('family')!r}, expected {cls.family!r}")
+        try:
+            network = cls(cls.config_class(**entry["config"]))
+        except (TypeError, ValueError, KeyError) as error:
+            raise UserError(f"{folder / 'config.json'}: {error}") from error
+        path = folder / cls.weights_file
+        try:
+            state = load_file(path)
+            network.load_state_dict({k: v.float() for k, v in state.items()})
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: no such file") from error
+        except SafetensorError as error:
+            raise UserError(f"{path}: damaged or cut short ({error}); copy or make it again") from error
+        except RuntimeError as error:
+            raise UserError(f"{path}: does not fit config.json ({' '.join(str(error).split())[:160]})") from error
+        return network.eval()
+
+
+def _contiguous(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
+    def stored(value: Tensor) -> Tensor:
+        value = value.detach().cpu().contiguous()
+        return value.half() if half and value.dim() >= 2 else value
+
+    return {name: stored(value) for name, value in state.items()}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The tree of `config.json`.
+
+    Raises:
+        UserError: not a folder of a generator, or damaged JSON.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: not the folder of a generator (no config.json in it)")
+    try:
+        tree = json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected an object")
+    return tree
+
+
+def load_generator(folder: str | Path) -> Pretrained:
+    """The generator in `folder`, whatever its family.
+
+    Raises:
+        UserError: not such a folder, damaged, or of an unknown family.
+    """
+    from distilgan.networks.stylegan2 import StyleGAN2
+
+    families: dict[str, type[Pretrained]] = {StyleGAN2.family: StyleGAN2}
+    folder = Path(folder)
+    family = str(read_config(folder).get("family"))
+    if family not in families:
+        raise UserError(f"{folder / 'config.json'}: unknown family {family!r}{near_names(family, families)}")
+    return families[family].from_pretrained(folder)

@@ -1,0 +1,314 @@
+"""The typed recipe: everything that decides the result of a run, in one YAML file.
+
+A recipe is read, overridden by `key=value` pairs, validated here, and written out whole into the run folder. Nothing in
+this file imports torch, so that a wrong key is refused before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from distilgan.errors import UserError, near_names
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class Section(BaseModel):
+    """A part of a recipe; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """Real images."""
+
+    path: str = Field(description="folder or .zip of images, or builtin:NAME")
+    resolution: int = Field(64, ge=8, description="pixels; other sizes are cropped to a square and resized")
+    mirror: bool = Field(False, description="also show each image flipped left to right")
+    strict: bool = Field(False, description="refuse corrupt files instead of skipping them")
+    limit: int | None = Field(None, ge=1, description="use the first so many images only")
+
+
+class Network(Section):
+    """A StyleGAN2 generator and discriminator to train from nothing."""
+
+    channel_base: int = Field(4096, ge=8, description="width at resolution r is min(channel_base / r, channel_max)")
+    channel_max: int = Field(192, ge=1)
+    discriminator_base: int | None = Field(None, ge=8, description="like channel_base, for the discriminator; null: the same")
+    discriminator_max: int | None = Field(None, ge=1)
+    z_dim: int = Field(128, ge=1)
+    w_dim: int = Field(128, ge=1)
+    mapping_layers: int = Field(4, ge=1)
+    label_dim: int = Field(0, ge=0)
+    conv_clamp: float | None = Field(256.0, gt=0)
+    mbstd_group: int = Field(4, ge=1)
+
+
+class Student(Section):
+    """What the student is and where its weights come from."""
+
+    init: Literal["slice", "mapping", "random"] = Field(
+        "slice", description="slice: mapping and chosen channels of the teacher; mapping: mapping only; random: nothing"
+    )
+    keep: float = Field(0.3, gt=0, le=1, description="share of the teacher's channels that stay: c - floor((1 - keep) c)")
+    channels: list[int] | None = Field(None, description="explicit widths, one a layer; replaces keep")
+    score: Literal["dcp", "cagc", "l1", "random"] = Field("dcp", description="how channels are chosen for slice")
+    score_samples: int = Field(512, ge=1, description="latents that the gradient scores look at")
+    train_mapping: bool = True
+
+
+class Losses(Section):
+    """Weights of the generator's terms; 0 removes a term."""
+
+    gan: float = Field(1.0, ge=0)
+    pixel: float = Field(3.0, ge=0)
+    perceptual: float = Field(3.0, ge=0)
+    latent_direction: float = Field(30.0, ge=0)
+
+
+class LatentDirection(Section):
+    """The latent-direction term of StyleKD."""
+
+    per_block: int = Field(5, ge=1, description="directions from each block's style weights")
+    first_block: int = Field(8, description="resolution of the first block that gives directions")
+    last_block: int | None = Field(None, description="and of the last; null: the student's last but none above 128")
+    taps: list[str] | None = Field(None, description="layers compared; null: conv1 of the blocks from 16 to 128 px")
+    step: float = Field(5.0, gt=0, description="deviation of the step along a direction")
+    temperature: float = Field(1.0, gt=0)
+    group: int = Field(8, ge=2, description="samples compared with each other")
+
+
+class Regularisation(Section):
+    """Regularisers of the two players."""
+
+    r1_gamma: float = Field(1.0, ge=0)
+    r1_interval: int = Field(16, ge=1, description="R1 every so many steps, scaled up accordingly")
+    path_length: float = Field(0.0, ge=0, description="weight of path-length regularisation")
+    path_length_interval: int = Field(4, ge=1)
+    path_length_decay: float = Field(0.01, gt=0, le=1)
+    diffaugment: list[Literal["color", "translation", "cutout"]] = Field(default_factory=list)
+
+
+class Optimiser(Section):
+    """Adam, the same for both players but for the lazy-regularisation correction."""
+
+    lr: float = Field(0.002, gt=0)
+    discriminator_lr: float | None = Field(None, gt=0, description="null: the same as lr")
+    beta1: float = Field(0.0, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    warmup: int = Field(0, ge=0, description="images over which the rate rises linearly")
+    decay: float = Field(0.0, ge=0, le=1, description="share of the run, at its end, over which the rate falls to a tenth")
+
+
+class Training(Section):
+    """The loop; every length is in images."""
+
+    images: int = Field(ge=1, description="length of the run")
+    batch: int = Field(16, ge=1, description="images in a step, over all processes")
+    micro_batch: int | None = Field(None, ge=1, description="images a process holds at once; null: its whole share")
+    style_mixing: float = Field(0.9, ge=0, le=1, description="probability of mixing two latents")
+    ema_half_life: int = Field(2000, ge=1)
+    ema_rampup: float | None = Field(0.05, gt=0, description="half-life is at most this share of the images seen; null: no ramp")
+    report: int = Field(1000, ge=1)
+    sample: int = Field(5000, ge=1)
+    checkpoint: int = Field(5000, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    precision: Literal["auto", "32", "bf16"] = Field("auto", description="auto: bf16 where the hardware multiplies it natively")
+    workers: int = Field(0, ge=0, description="processes that decode images when the set does not fit in memory")
+
+
+class Evaluation(Section):
+    """How the result is measured."""
+
+    data: str | None = Field(None, description="held-out images; null: the training images, and the report says so")
+    samples: int = Field(1000, ge=4)
+    extractor: str = Field("efficientnet-lite0", description="efficientnet-lite0, or inception:PATH to a weight file")
+    truncation: float = Field(1.0, gt=0)
+    latency_runs: int = Field(30, ge=1)
+
+
+class BaseRecipe(Section):
+    name: str
+    description: str = ""
+    licence: str = Field("", description="terms of teacher and data, repeated in the model card")
+    data: Data
+    regularisation: Regularisation = Regularisation()
+    optimiser: Optimiser = Optimiser()
+    training: Training
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BaseRecipe:
+        t = self.training
+        if t.micro_batch and t.batch % t.micro_batch:
+            raise ValueError(f"training.batch={t.batch} is not a multiple of training.micro_batch={t.micro_batch}")
+        if self.data.resolution & (self.data.resolution - 1):
+            raise ValueError(f"data.resolution={self.data.resolution}: StyleGAN2 needs a power of two")
+        return self
+
+
+class GANRecipe(BaseRecipe):
+    """Train a generator on images alone: a teacher."""
+
+    method: Literal["gan"]
+    network: Network = Network()
+
+
+class StyleKDRecipe(BaseRecipe):
+    """Distil a StyleGAN2 into a thinner one."""
+
+    method: Literal["stylekd"]
+    teacher: str | None = Field(description="folder of a generator, a run, or builtin:NAME; null: no teacher, but its sizes from like")
+    like: str | None = Field(None, description="without a teacher: the generator whose architecture is thinned")
+    critic: Literal["inherit", "fresh"] = "inherit"
+    student: Student = Student()
+    losses: Losses = Losses()
+    latent_direction: LatentDirection = LatentDirection()
+    perceptual: str = Field("efficientnet-lite0", description="efficientnet-lite0, or lpips:PATH to VGG16 weights")
+    share_noise: bool = Field(True, description="teacher and student see the same noise fields")
+
+    @model_validator(mode="after")
+    def _teacher(self) -> StyleKDRecipe:
+        uses = self.student.init != "random" or self.critic == "inherit" or self.losses.pixel or self.losses.perceptual
+        if self.teacher is None and (uses or self.losses.latent_direction):
+            raise ValueError(
+                "teacher is null: then student.init must be random, critic fresh, and losses.pixel, losses.perceptual "
+                "and losses.latent_direction 0"
+            )
+        if self.teacher is None and self.like is None:
+            raise ValueError("teacher is null: name the generator whose architecture is thinned in `like`")
+        return self
+
+
+Recipe = Annotated[GANRecipe | StyleKDRecipe, Field(discriminator="method")]
+_adapter: TypeAdapter[GANRecipe | StyleKDRecipe] = TypeAdapter(Recipe)
+
+
+def packaged() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(p.stem for p in RECIPES.glob("*.yaml"))
+
+
+def load_recipe(name: str, overrides: list[str] | None = None, smoke: bool = False) -> GANRecipe | StyleKDRecipe:
+    """A packaged recipe by name, or a YAML file by path, with `key=value` overrides applied.
+
+    Raises:
+        UserError: unknown recipe, key or value type; the message names it and its near names.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(f"recipe {name}: no such file")
+    else:
+        path = RECIPES / f"{name}.yaml"
+        if name not in packaged():
+            raise UserError(f"unknown recipe {name!r}{near_names(name, packaged())}")
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe {path}: not valid YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"recipe {path}: expected keys and values at the top, found {type(tree).__name__}")
+    if smoke:
+        _merge(tree, _SMOKE)
+    for override in overrides or []:
+        apply_override(tree, override)
+    return parse_recipe(tree, str(path))
+
+
+def parse_recipe(tree: dict[str, Any], source: str) -> GANRecipe | StyleKDRecipe:
+    """Validate; every complaint names its key."""
+    try:
+        return _adapter.validate_python(tree)
+    except ValidationError as error:
+        raise UserError(f"recipe {source}: {_complaint(error, tree)}") from error
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set one dotted `key=value` in the tree; the value is read as YAML."""
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise UserError(f"{override!r} is not an override: write key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{key}: {text!r} is not a valid value") from error
+    node = tree
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"{key}: {parent} is a single value, not a section")
+        node = child
+    node[last] = value
+
+
+def _complaint(error: ValidationError, tree: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part not in ("gan", "stylekd")]
+    key = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}{near_names(key, known_keys(str(tree.get('method', ''))))}"
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    if first["type"].startswith("union_tag"):
+        return f"method={tree.get('method')!r} is unknown; known: gan, stylekd"
+    message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"{key}={first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def known_keys(method: str) -> list[str]:
+    """All dotted keys of a method's recipe."""
+    models = {"gan": GANRecipe, "stylekd": StyleKDRecipe}
+
+    def walk(model: type[BaseModel], prefix: str) -> list[str]:
+        keys = []
+        for name, info in model.model_fields.items():
+            if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+                keys += walk(info.annotation, f"{prefix}{name}.")
+            else:
+                keys.append(f"{prefix}{name}")
+        return keys
+
+    return walk(models[method], "") if method in models else []
+
+
+def dump_recipe(recipe: BaseRecipe) -> str:
+    """The whole recipe as YAML, every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=110)
+
+
+def fingerprint(recipe: BaseRecipe) -> str:
+    """Hash of what decides the weights: the recipe without how long it runs, reports, keeps and measures."""
+    tree = recipe.model_dump(mode="json")
+    tree.pop("evaluation"), tree.pop("description"), tree.pop("licence")
+    for key in ("report", "sample", "checkpoint", "keep_checkpoints", "workers"):
+        tree["training"].pop(key)
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            if key in tree or key not in ("network", "student", "latent_direction"):
+                _merge(tree.setdefault(key, {}), value)
+        else:
+            tree[key] = value
+
+
+# What --smoke changes in any recipe: every part runs, nothing is learnt.
+_SMOKE: dict[str, Any] = {
+    "data": {"limit": 256},
+    "network": {"channel_base": 256, "channel_max": 16, "z_dim": 16, "w_dim": 16, "mapping_layers": 2},
+    "student": {"keep": 0.15, "score_samples": 8},
+    "training": {"images": 64, "batch": 8, "report": 16, "sample": 64, "checkpoint": 32},
+    "evaluation": {"samples": 32, "latency_runs": 3},
+}

@@ -1,0 +1,289 @@
+"""The training loop: one function, counted in images, that resumes exactly where it stopped.
+
+Everything random in a step is a function of (seed, images seen), and everything that moves is in the checkpoint; so a run
+that is killed and started again ends with the weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from distilgan.data.images import ImageSet, to_float
+from distilgan.data.sampler import image_batches
+from distilgan.errors import RunFailed, UserError
+from distilgan.methods.adversarial import AdversarialMethod, Engine
+from distilgan.methods.draws import Draws
+from distilgan.recipe import BaseRecipe
+from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from distilgan.training.ema import EMA
+from distilgan.training.progress import Progress
+from distilgan.training.samples import save_samples
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where to run: `device` is cpu or cuda, `precision` auto, 32 or bf16."""
+
+    device: str = "cpu"
+    precision: str = "auto"
+
+    @property
+    def fabric_precision(self) -> str:
+        if self.precision == "auto":
+            return "bf16-mixed" if multiplies_bf16(self.device) else "32-true"
+        return {"32": "32-true", "bf16": "bf16-mixed"}[self.precision]
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Whether the hardware has bf16 matrix products of its own (emulated ones are slower than float32)."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    flags = torch.backends.cpu.get_cpu_capability()
+    return "AVX512" in flags and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _cpu_has("avx512_bf16", "amx_bf16")
+
+
+def _cpu_has(*features: str) -> bool:
+    try:
+        line = next(x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("flags"))
+    except (OSError, StopIteration):
+        return False
+    return any(f in line.split() for f in features)
+
+
+class Interrupted(Exception):
+    """SIGTERM or SIGINT arrived; the state was saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def make_fabric(hardware: Hardware) -> Fabric:
+    """One process, or as many as torchrun started."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    if hardware.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
+    fabric = Fabric(
+        accelerator=hardware.device,
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if world > 1 else "auto",
+        precision=hardware.fabric_precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def fit(method: AdversarialMethod, recipe: BaseRecipe, images: ImageSet, out: Path, seed: int, hardware: Hardware) -> nn.Module:
+    """Train `method` for `recipe.training.images` images and return the averaged generator.
+
+    Writes checkpoints/, log.jsonl and samples/ below `out`; goes on from the newest checkpoint there.
+
+    Raises:
+        RunFailed: NaN or infinity in a loss or a weight; nothing damaged was saved.
+        Interrupted: SIGTERM or SIGINT; a checkpoint was saved first.
+    """
+    t = recipe.training
+    fabric = make_fabric(hardware)
+    share, rest = divmod(t.batch, fabric.world_size)
+    micro = math.ceil(share / (t.micro_batch or share))
+    parts = fabric.world_size * micro
+    if rest or t.batch % parts:
+        raise UserError(f"training.batch={t.batch} does not divide into {parts} equal parts")
+
+    # -- networks, optimisers, average -------------------------------------------------------------------------------
+    for network in [*method.trainable().values(), *method.frozen()]:
+        network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimisers = method.optimisers()
+    played, wrapped = {}, {}
+    for name, network in method.trainable().items():
+        played[name], wrapped[name] = fabric.setup(network, optimisers[name])
+    method.prepare(played, wrapped, _engine(fabric))
+    ema = EMA(method.generator, t.ema_half_life, t.ema_rampup)
+
+    # -- resume ------------------------------------------------------------------------------------------------------
+    seen = 0
+    checkpoints = out / "checkpoints"
+    if (found := latest_checkpoint(checkpoints)) is not None:
+        seen = _restore(load_checkpoint(found), method, optimisers, ema)
+    log = _open_log(out / "log.jsonl", seen) if fabric.global_rank == 0 else None
+    reals = [
+        image_batches(
+            images, t.batch, seed, start=seen, mirror=recipe.data.mirror,
+            part=fabric.global_rank + fabric.world_size * m, parts=parts, workers=t.workers,
+        )
+        for m in range(micro)
+    ]  # fmt: skip
+
+    def save() -> Path:
+        state = _state(method, optimisers, ema, seen)
+        path = checkpoints / f"images-{seen:08d}"
+        if fabric.global_rank == 0:
+            path = save_checkpoint(checkpoints, seen, state, t.keep_checkpoints)
+        fabric.barrier()
+        return path
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+    totals: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    lr = {name: optimiser.param_groups[0]["lr"] for name, optimiser in optimisers.items()}
+    with _Signals() as signals, Progress(t.images, seen, enabled=fabric.global_rank == 0) as progress:
+        if fabric.global_rank == 0 and seen == 0:
+            save_samples(out, method, ema.network, images, recipe, seed, seen)
+        clock, clock_images = time.perf_counter(), seen
+        while seen < t.images:
+            for name, optimiser in optimisers.items():
+                optimiser.param_groups[0]["lr"] = lr[name] * schedule(seen, recipe)
+            draws = [
+                Draws(seed, seen, t.batch, part=fabric.global_rank + fabric.world_size * m, parts=parts, device=fabric.device)
+                for m in range(micro)
+            ]
+            batch = [_on_device(next(r), fabric.device) for r in reals]
+            terms = method.step(batch, draws)
+            ema.update(method.generator, t.batch, seen)
+            before, seen = seen, min(seen + t.batch, t.images)
+            for name, value in terms.items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value
+                counts[name] = counts.get(name, 0) + 1
+            progress.advance(seen)
+
+            def due(every: int, before: int = before) -> bool:
+                return before // every != seen // every or seen == t.images
+
+            if due(t.report) or due(t.checkpoint) or signals.received:
+                means = {name: float(fabric.all_reduce(totals[name] / counts[name], reduce_op="mean")) for name in totals}
+                _guard(means, method, checkpoints, seen)
+                if log is not None and means:
+                    seconds = time.perf_counter() - clock
+                    line = {
+                        "images": seen,
+                        "images_per_second": round((seen - clock_images) / max(seconds, 1e-9), 2),
+                        "terms": means,
+                        "weighted": {k: w * means[k] for k, w in method.weights.items() if k in means},
+                        "weights": method.weights,
+                        "learning_rate": {k: o.param_groups[0]["lr"] for k, o in optimisers.items()},
+                    }
+                    log.write(json.dumps(line) + "\n")
+                    log.flush()
+                    progress.show(means)
+                totals, counts = {}, {}
+                clock, clock_images = time.perf_counter(), seen
+            if due(t.sample) and fabric.global_rank == 0:
+                save_samples(out, method, ema.network, images, recipe, seed, seen)
+            if due(t.checkpoint) or signals.received:
+                saved = save()
+                if signals.received and seen < t.images:
+                    progress.message(f"{signal.Signals(signals.received).name}: saved {saved}; the same command goes on from there")
+                    raise Interrupted(signals.received)
+                clock, clock_images = time.perf_counter(), seen
+    if log is not None:
+        log.close()
+    return ema.network
+
+
+def schedule(seen: int, recipe: BaseRecipe) -> float:
+    """Factor on the learning rate: linear rise over `warmup` images, linear fall to a tenth over the last `decay` share."""
+    o, total = recipe.optimiser, recipe.training.images
+    rise = min(1.0, (seen + recipe.training.batch) / o.warmup) if o.warmup else 1.0
+    fall = max(0.0, (seen - total * (1 - o.decay)) / (total * o.decay)) if o.decay else 0.0
+    return rise * (1 - 0.9 * fall)
+
+
+def _on_device(pixels: Tensor, device: torch.device) -> Tensor:
+    return to_float(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+
+
+def _engine(fabric: Fabric) -> Engine:
+    def mean(value: Tensor) -> Tensor:
+        reduced = fabric.all_reduce(value, reduce_op="mean")
+        assert isinstance(reduced, Tensor)
+        return reduced
+
+    def no_sync(network: nn.Module) -> Any:
+        return fabric.no_backward_sync(network) if fabric.world_size > 1 else nullcontext()  # type: ignore[arg-type]
+
+    return Engine(backward=fabric.backward, autocast=fabric.autocast, no_sync=no_sync, mean_over_processes=mean)
+
+
+def _state(method: AdversarialMethod, optimisers: dict[str, torch.optim.Adam], ema: EMA, seen: int) -> dict[str, Any]:
+    return {
+        "images": seen,
+        "networks": {k: v.state_dict() for k, v in method.trainable().items()},
+        "optimisers": {k: v.state_dict() for k, v in optimisers.items()},
+        "ema": ema.network.state_dict(),
+        "method": method.state_dict(),
+    }
+
+
+def _restore(state: dict[str, Any], method: AdversarialMethod, optimisers: dict[str, torch.optim.Adam], ema: EMA) -> int:
+    for name, network in method.trainable().items():
+        network.load_state_dict(state["networks"][name])
+    for name, optimiser in optimisers.items():
+        optimiser.load_state_dict(state["optimisers"][name])
+    ema.network.load_state_dict(state["ema"])
+    method.load_state_dict(state["method"])
+    return int(state["images"])
+
+
+def _open_log(path: Path, seen: int) -> Any:
+    """Open for appending, without the lines that a killed process wrote after its last checkpoint."""
+    kept = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["images"] <= seen:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                continue
+    path.write_text("".join(f"{line}\n" for line in kept))
+    return open(path, "a")  # noqa: SIM115 - closed at the end of the run
+
+
+def _guard(means: dict[str, float], method: AdversarialMethod, checkpoints: Path, seen: int) -> None:
+    """Stop before anything broken is saved."""
+    bad = [name for name, value in means.items() if not math.isfinite(value)]
+    if not bad:
+        parameters = [p for network in method.trainable().values() for p in network.parameters()]
+        if not bool(torch.isfinite(torch.stack(torch._foreach_norm(parameters))).all()):
+            bad = ["weights"]
+    if bad:
+        last = latest_checkpoint(checkpoints)
+        good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+        raise RunFailed(f"NaN or infinity in {', '.join(bad)} after {seen} images; {good}; lower optimiser.lr or use --precision 32")
+
+
+class _Signals:
+    """Notes SIGTERM and SIGINT so that the loop can save before it stops; a second one kills at once."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def __enter__(self) -> _Signals:
+        try:
+            self._old = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        except ValueError:  # not in the main thread: signals are somebody else's
+            self._old = {}
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        for s, handler in self._old.items():
+            signal.signal(s, handler)
+
+    def __exit__(self, *_: object) -> None:
+        for s, handler in self._old.items():
+            signal.signal(s, handler)

@@ -1,0 +1,63 @@
+"""What a person watches: a bar with images/s and time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} images/s" if task.speed else "")
+
+
+class Progress:
+    """Counts images up to `total`."""
+
+    def __init__(self, total: int, seen: int, enabled: bool = True) -> None:
+        self._total, self._enabled = total, enabled
+        console = Console(stderr=True)
+        self._bar = (
+            RichProgress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), console=console
+            )
+            if enabled and console.is_terminal
+            else None
+        )
+        self._seen, self._start, self._first = seen, time.monotonic(), seen
+        self._last_line = 0.0
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("training", total=self._total, completed=self._seen)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, seen: int) -> None:
+        self._seen = seen
+        if self._bar is not None:
+            self._bar.update(self._task, completed=seen)
+
+    def show(self, means: dict[str, float]) -> None:
+        """Report the newest loss terms; without a terminal at most one line in ten seconds."""
+        terms = "  ".join(f"{name} {value:.3f}" for name, value in means.items() if not name.startswith(("gradient", "score")))
+        if self._bar is not None:
+            self._bar.update(self._task, description=f"training  {terms}"[:90])
+        elif self._enabled and (time.monotonic() - self._last_line > 10 or self._seen == self._total):
+            self._last_line = time.monotonic()
+            rate = (self._seen - self._first) / max(time.monotonic() - self._start, 1e-9)
+            left = (self._total - self._seen) / max(rate, 1e-9)
+            print(f"{self._seen}/{self._total} images  {rate:.1f} images/s  {left:.0f} s left  {terms}", file=sys.stderr, flush=True)
+
+    def message(self, text: str) -> None:
+        if self._enabled:
+            print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,50 @@
+"""Fixed-seed picture grids: the same inputs at every report, real | teacher | student as rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from distilgan.data.images import ImageSet, to_uint8
+from distilgan.recipe import BaseRecipe
+
+if TYPE_CHECKING:
+    from distilgan.methods.adversarial import AdversarialMethod
+
+COLUMNS = 10
+
+
+def picture_grid(rows: list[Tensor], gap: int = 2) -> Image.Image:
+    """Rows of uint8 pictures [N, 3, R, R] on white."""
+    resolution = rows[0].shape[-1]
+    width, height = rows[0].shape[0] * (resolution + gap) - gap, len(rows) * (resolution + gap) - gap
+    canvas = torch.full((3, height, width), 255, dtype=torch.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            y, x = i * (resolution + gap), j * (resolution + gap)
+            canvas[:, y : y + resolution, x : x + resolution] = picture.cpu()
+    return Image.fromarray(canvas.permute(1, 2, 0).numpy())
+
+
+@torch.no_grad()
+def save_samples(
+    out: Path, method: AdversarialMethod, student: nn.Module, images: ImageSet, recipe: BaseRecipe, seed: int, seen: int
+) -> None:
+    """Write samples/images-N.png."""
+    generator = torch.Generator().manual_seed(seed)
+    device = next(student.parameters()).device
+    inputs = {k: v.to(device) for k, v in method.generator.sample_inputs(COLUMNS, generator).items()}
+    noise = [n.to(device) for n in method.generator.sample_noise(COLUMNS, generator)]
+    real = torch.stack([images[i] for i in range(min(COLUMNS, len(images)))])
+    rows = [real]
+    teacher = method.references(inputs, noise)
+    if teacher is not None:
+        rows.append(to_uint8(teacher))
+    rows.append(to_uint8(student(**inputs, noise=noise)))
+    folder = out / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    picture_grid(rows).save(folder / f"images-{seen:08d}.png")
