@@ -1,0 +1,32 @@
+"""distilgan: distil big image generators into small ones, measure what was lost, export the student.
+
+>>> import distilgan
+>>> generator = distilgan.load("runs/stylekd-faces/student")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distilgan.networks.pretrained import Pretrained
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "from_pretrained", "load"]
+
+
+def load(path: str | Path) -> Pretrained:
+    """The generator in a folder (`student/`), a run or `builtin:NAME`: a torch module in eval mode, float32.
+
+    Raises:
+        distilgan.errors.UserError: not such a folder, or damaged.
+    """
+    from distilgan.data.images import builtin_path
+    from distilgan.evaluation.sources import generator_folder
+    from distilgan.networks.pretrained import load_generator
+
+    return load_generator(generator_folder(builtin_path(str(path))))
+
+
+from_pretrained = load

@@ -1,4 +1,4 @@
-"""The two ways a command can end badly: the user can mend it (exit status 2), or it failed (exit status 1)."""
+"""How a command can end badly: the user can mend it (exit status 2), it failed (1), or it was told to stop (128 + signal)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ class UserError(Exception):
 
 class RunFailed(Exception):
     """The work itself failed (a diverged training, a full disk); the message is one line that says what is safe."""
+
+
+class Interrupted(Exception):
+    """SIGTERM or SIGINT arrived; the state was saved first."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"signal {signal_number}")
+        self.signal_number = signal_number
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

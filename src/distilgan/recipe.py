@@ -6,8 +6,6 @@ this file imports torch, so that a wrong key is refused before anything heavy is
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -136,6 +134,7 @@ class Evaluation(Section):
 class BaseRecipe(Section):
     name: str
     description: str = ""
+    seed: int = Field(0, ge=0)
     licence: str = Field("", description="terms of teacher and data, repeated in the model card")
     data: Data
     regularisation: Regularisation = Regularisation()
@@ -286,13 +285,29 @@ def dump_recipe(recipe: BaseRecipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, width=110)
 
 
-def fingerprint(recipe: BaseRecipe) -> str:
-    """Hash of what decides the weights: the recipe without how long it runs, reports, keeps and measures."""
-    tree = recipe.model_dump(mode="json")
-    tree.pop("evaluation"), tree.pop("description"), tree.pop("licence")
-    for key in ("report", "sample", "checkpoint", "keep_checkpoints", "workers"):
-        tree["training"].pop(key)
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+def difference(made_by: BaseRecipe, now: BaseRecipe) -> str | None:
+    """The first key that decides the weights and differs between two recipes, with both values; None if none does.
+
+    How often a run reports and how it is measured may change; a run without learning-rate decay may also become longer.
+    """
+    free = {"description", "licence", "evaluation"}
+    free |= {f"training.{k}" for k in ("report", "sample", "checkpoint", "keep_checkpoints", "workers")}
+    if made_by.optimiser.decay == 0:
+        free.add("training.images")
+
+    def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        leaves = {}
+        for key, value in tree.items():
+            if f"{prefix}{key}" in free:
+                continue
+            leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        return leaves
+
+    old, new = flat(made_by.model_dump(mode="json")), flat(now.model_dump(mode="json"))
+    for key in [*old, *new]:
+        if old.get(key) != new.get(key):
+            return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
+    return None
 
 
 def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distilgan.losses.adversarial import discriminator_logistic, path_lengths, r1_penalty
+from distilgan.losses.adversarial import discriminator_logistic, generator_nonsaturating, path_lengths, r1_penalty
 from distilgan.methods.draws import Draws
 from distilgan.networks.augment import DRAWS, diffaugment
 from distilgan.networks.stylegan2 import GeneratorOutput, StyleGAN2
@@ -70,7 +70,7 @@ class AdversarialMethod(ABC):
         """Arguments of the generator for one share of a batch."""
 
     @abstractmethod
-    def terms(self, views: Views) -> Terms:
+    def terms(self, views: Views, draws: Draws) -> Terms:
         """The generator's raw terms besides `gan`, by name."""
 
     def references(self, inputs: dict[str, Tensor], noise: list[Tensor]) -> Tensor | None:
@@ -87,19 +87,13 @@ class AdversarialMethod(ABC):
         return {"generator": self.generator, "discriminator": self.discriminator}
 
     def optimisers(self) -> dict[str, torch.optim.Adam]:
-        """Adam for each player; learning rate and betas corrected for lazy regularisation (Karras et al. 2020, appendix B)."""
-        o, r = self._optimiser, self.regularisation
+        """Adam for each player. Lazy regularisers join the main update, so its rate and betas need no correction for extra steps."""
+        o = self._optimiser
 
-        def adam(network: nn.Module, lr: float, interval: int | None) -> torch.optim.Adam:
-            ratio = 1.0 if interval is None else interval / (interval + 1)
-            betas = (o.beta1**ratio, o.beta2**ratio)
-            parameters = [p for p in network.parameters() if p.requires_grad]
-            return torch.optim.Adam(parameters, lr=lr * ratio, betas=betas, eps=1e-8, foreach=True)
+        def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
+            return torch.optim.Adam(network.parameters(), lr=lr, betas=(o.beta1, o.beta2), eps=1e-8, foreach=True)
 
-        return {
-            "generator": adam(self.generator, o.lr, r.path_length_interval if r.path_length else None),
-            "discriminator": adam(self.discriminator, o.discriminator_lr or o.lr, r.r1_interval if r.r1_gamma else None),
-        }
+        return {"generator": adam(self.generator, o.lr), "discriminator": adam(self.discriminator, o.discriminator_lr or o.lr)}
 
     def prepare(self, played: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer], engine: Engine) -> None:
         """Take the wrapped networks and optimisers from the loop."""
@@ -136,9 +130,7 @@ class AdversarialMethod(ABC):
         for i, (given, draw) in enumerate(zip(inputs, draws, strict=True)):
             with self._sync("generator", last=i == len(inputs) - 1):
                 views = kept if kept is not None else self._generate(given)
-                with self.engine.autocast():
-                    terms = {"gan": self._generator_gan(views.image, draw)}
-                terms |= self.terms(views)
+                terms = {"gan": self._generator_gan(views.image, draw), **self.terms(views, draw)}
                 loss = torch.stack([self.weights[name] * value for name, value in terms.items() if self.weights[name]]).sum()
                 self.engine.backward(loss / len(inputs))
             self._track_average(views)
@@ -153,14 +145,16 @@ class AdversarialMethod(ABC):
     # -- the parts of a step -----------------------------------------------------------------------------------------
 
     def _generate(self, given: dict[str, Any]) -> Views:
-        out: GeneratorOutput = self.played["generator"](**given, full=True)
+        with self.engine.autocast():
+            out: GeneratorOutput = self.played["generator"](**given, full=True)
         return Views(out.image, out.w, out.features, given)
 
     def _judge(self, player: nn.Module, images: Tensor, draws: Draws) -> Tensor:
         kinds = self.regularisation.diffaugment
         if kinds:
             images = diffaugment(images, kinds, draws.uniform(DRAWS))
-        scores: Tensor = player(images)
+        with self.engine.autocast():
+            scores: Tensor = player(images)
         return scores
 
     def _discriminator_loss(self, real: Tensor, fake: Tensor, draws: Draws, lazy: bool) -> tuple[Tensor, Terms]:
@@ -177,8 +171,6 @@ class AdversarialMethod(ABC):
         return loss, terms
 
     def _generator_gan(self, fake: Tensor, draws: Draws) -> Tensor:
-        from distilgan.losses.adversarial import generator_nonsaturating
-
         return generator_nonsaturating(self._judge(self.discriminator, fake[: draws.count], draws))
 
     def _regularise_paths(self, draws: list[Draws], report: Terms) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from distilgan.methods.adversarial import AdversarialMethod, Terms, Views
 from distilgan.methods.draws import Draws
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
@@ -20,8 +22,13 @@ def style_inputs(generator: StyleGAN2, draws: Draws, mixing: float) -> dict[str,
     given: dict[str, Any] = {"z": draws.normal(config.z_dim)}
     if draws.shared_uniform() < mixing:
         given["mixing"] = (draws.normal(config.z_dim), draws.shared_integer(1, config.num_ws))
-    given["noise"] = [draws.normal(1, layer.resolution, layer.resolution) for _, layer in generator.synthesis.layers()]
+    given["noise"] = noise_fields(generator, draws)
     return given
+
+
+def noise_fields(generator: StyleGAN2, draws: Draws) -> list[Tensor]:
+    """A noise field for each convolution, [count, 1, r, r]."""
+    return [draws.normal(1, layer.resolution, layer.resolution) for _, layer in generator.synthesis.layers()]
 
 
 class GAN(AdversarialMethod):
@@ -48,5 +55,5 @@ class GAN(AdversarialMethod):
     def inputs(self, draws: Draws) -> dict[str, Any]:
         return style_inputs(self.generator, draws, self.training.style_mixing)
 
-    def terms(self, views: Views) -> Terms:
+    def terms(self, views: Views, draws: Draws) -> Terms:
         return {}

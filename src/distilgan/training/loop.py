@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from distilgan.data.images import ImageSet, to_float
 from distilgan.data.sampler import image_batches
-from distilgan.errors import RunFailed, UserError
+from distilgan.errors import Interrupted, RunFailed, UserError
 from distilgan.methods.adversarial import AdversarialMethod, Engine
 from distilgan.methods.draws import Draws
+from distilgan.progress import Progress
 from distilgan.recipe import BaseRecipe
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from distilgan.training.ema import EMA
-from distilgan.training.progress import Progress
 from distilgan.training.samples import save_samples
 
 
@@ -41,10 +41,8 @@ class Hardware:
     precision: str = "auto"
 
     @property
-    def fabric_precision(self) -> str:
-        if self.precision == "auto":
-            return "bf16-mixed" if multiplies_bf16(self.device) else "32-true"
-        return {"32": "32-true", "bf16": "bf16-mixed"}[self.precision]
+    def bf16(self) -> bool:
+        return multiplies_bf16(self.device) if self.precision == "auto" else self.precision == "bf16"
 
 
 def multiplies_bf16(device: str) -> bool:
@@ -63,14 +61,6 @@ def _cpu_has(*features: str) -> bool:
     return any(f in line.split() for f in features)
 
 
-class Interrupted(Exception):
-    """SIGTERM or SIGINT arrived; the state was saved."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
 def make_fabric(hardware: Hardware) -> Fabric:
     """One process, or as many as torchrun started."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -82,7 +72,6 @@ def make_fabric(hardware: Hardware) -> Fabric:
         devices=local,
         num_nodes=max(1, world // local),
         strategy="ddp" if world > 1 else "auto",
-        precision=hardware.fabric_precision,  # type: ignore[arg-type]
     )
     fabric.launch()
     return fabric
@@ -112,7 +101,7 @@ def fit(method: AdversarialMethod, recipe: BaseRecipe, images: ImageSet, out: Pa
     played, wrapped = {}, {}
     for name, network in method.trainable().items():
         played[name], wrapped[name] = fabric.setup(network, optimisers[name])
-    method.prepare(played, wrapped, _engine(fabric))
+    method.prepare(played, wrapped, _engine(fabric, hardware))
     ema = EMA(method.generator, t.ema_half_life, t.ema_rampup)
 
     # -- resume ------------------------------------------------------------------------------------------------------
@@ -207,7 +196,12 @@ def _on_device(pixels: Tensor, device: torch.device) -> Tensor:
     return to_float(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
 
 
-def _engine(fabric: Fabric) -> Engine:
+def _engine(fabric: Fabric, hardware: Hardware) -> Engine:
+    # Autocast is opened around each forward instead of by Fabric's precision plugin: that one forbids the
+    # torch.autograd.grad calls of R1 and path-length regularisation.
+    def autocast() -> torch.autocast:
+        return torch.autocast(fabric.device.type, torch.bfloat16, enabled=hardware.bf16)
+
     def mean(value: Tensor) -> Tensor:
         reduced = fabric.all_reduce(value, reduce_op="mean")
         assert isinstance(reduced, Tensor)
@@ -216,7 +210,7 @@ def _engine(fabric: Fabric) -> Engine:
     def no_sync(network: nn.Module) -> Any:
         return fabric.no_backward_sync(network) if fabric.world_size > 1 else nullcontext()  # type: ignore[arg-type]
 
-    return Engine(backward=fabric.backward, autocast=fabric.autocast, no_sync=no_sync, mean_over_processes=mean)
+    return Engine(backward=fabric.backward, autocast=autocast, no_sync=no_sync, mean_over_processes=mean)
 
 
 def _state(method: AdversarialMethod, optimisers: dict[str, torch.optim.Adam], ema: EMA, seen: int) -> dict[str, Any]:

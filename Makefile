@@ -1,0 +1,37 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow lint bench clean
+
+demo: $(STAMP)  ## distil the packaged teacher, measure, export, report
+	$(BIN)/distilgan distill stylekd-faces --out runs/demo
+	@echo "open runs/demo/report.html"
+
+test: $(STAMP) lint  ## what CI runs
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## the long checks too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## the tables of docs/, about two hours on two cores
+	$(BIN)/python benchmarks/stylekd.py
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/tables.py
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $(STAMP)

@@ -1,0 +1,258 @@
+"""The command line: one short function a verb. Heavy imports live inside the verbs, so that --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from distilgan.errors import Interrupted, RunFailed, UserError
+
+if TYPE_CHECKING:
+    from distilgan.recipe import GANRecipe, StyleKDRecipe
+
+app = typer.Typer(name="distilgan", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+data_app = typer.Typer(no_args_is_help=True, help="Make or check image sets.")
+app.add_typer(data_app, name="data")
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to change.", show_default=False)]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/RECIPE.", show_default=False)]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.", show_default=False)]
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="32 or bf16; default: what the hardware does fast.", show_default=False)]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Shrink everything to seconds on a CPU.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check and show what would run, do nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
+
+
+@app.command()
+def recipes(json: Json = False) -> None:
+    """List the packaged recipes."""
+    from distilgan.recipe import load_recipe, packaged
+
+    found = {name: load_recipe(name) for name in packaged()}
+    if json:
+        return _print_json({name: {"method": r.method, "description": r.description} for name, r in found.items()})
+    for name, recipe in found.items():
+        print(f"{name:28} {'train' if recipe.method == 'gan' else 'distill':8} {recipe.description}")
+
+
+@app.command()
+def distill(
+    recipe: str, overrides: Overrides = None, out: Out = None, seed: Seed = None, device: Device = "cpu",
+    precision: Precision = None, fresh: Fresh = False, smoke: Smoke = False, dry_run: DryRun = False, json: Json = False,
+) -> None:  # fmt: skip
+    """Make a student from a teacher: train, export, measure, report."""
+    _execute("distill", recipe, overrides, out, seed, device, precision, fresh, smoke, dry_run, json)
+
+
+@app.command()
+def train(
+    recipe: str, overrides: Overrides = None, out: Out = None, seed: Seed = None, device: Device = "cpu",
+    precision: Precision = None, fresh: Fresh = False, smoke: Smoke = False, dry_run: DryRun = False, json: Json = False,
+) -> None:  # fmt: skip
+    """Train a generator on images: a teacher."""
+    _execute("train", recipe, overrides, out, seed, device, precision, fresh, smoke, dry_run, json)
+
+
+@app.command()
+def evaluate(
+    source: Annotated[str, typer.Argument(help="Run, generator folder, ONNX file, image folder or zip.")],
+    data: Annotated[str | None, typer.Option(help="Images to measure against.", show_default=False)] = None,
+    teacher: Annotated[str | None, typer.Option(help="Generator to compare pictures with.", show_default=False)] = None,
+    samples: Annotated[int, typer.Option(help="Pictures to draw.")] = 1000,
+    extractor: Annotated[str, typer.Option(help="efficientnet-lite0, or inception:PATH.")] = "efficientnet-lite0",
+    truncation: Annotated[float, typer.Option(help="Truncation psi.")] = 1.0,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Measure pictures: fidelity, agreement with the teacher, cost."""
+    _check_device(device)
+    from dataclasses import asdict
+
+    from distilgan.evaluation.card import figure
+    from distilgan.evaluation.evaluate import Protocol, defaults_of_run
+    from distilgan.evaluation.evaluate import evaluate as measure
+
+    data, teacher, held_out = defaults_of_run(source, data, teacher)
+    protocol = Protocol(data, held_out, samples, extractor, truncation, device=device)
+    result = measure(source, protocol, teacher)
+    if json:
+        return _print_json(asdict(result))
+    for name, value in result.metrics.items():
+        beside = f"   teacher {figure(result.teacher[name])}" if name in result.teacher else ""
+        print(f"{name:36} {figure(value):>10}{beside}")
+    _print_costs(result.cost)
+
+
+@app.command()
+def profile(
+    target: Annotated[str, typer.Argument(help="Run, generator folder, ONNX file, or stylegan2 with resolution=, channel_base= ...")],
+    overrides: Overrides = None,
+    runs: Annotated[int, typer.Option(help="Timed forwards.")] = 20,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: torch's.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """Count parameters and multiply-adds, measure memory and time of one picture."""
+    from distilgan.evaluation.profile import profile_target
+
+    facts = profile_target(target, overrides or [], runs, threads)
+    _print_json(facts) if json else _print_costs({target: facts})
+
+
+@app.command()
+def sample(
+    source: Annotated[str, typer.Argument(help="Run, generator folder or ONNX file.")],
+    out: Annotated[Path, typer.Argument(help="A .png for a grid, or a folder for single pictures.")],
+    count: Annotated[int, typer.Option(help="How many pictures.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the latents.")] = 0,
+    truncation: Annotated[float, typer.Option(help="Truncation psi.")] = 1.0,
+) -> None:
+    """Draw pictures."""
+    from distilgan.evaluation.sources import write_pictures
+
+    print(write_pictures(source, out, count, seed, truncation))
+
+
+@app.command()
+def export(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="Run or generator folder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default RUN/export.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """Write ONNX files, checked against torch."""
+    from distilgan.evaluation.sources import load_stylegan2
+    from distilgan.export.onnx import export_onnx
+
+    folder = out or Path(source) / "export"
+    facts = export_onnx(load_stylegan2(Path(source)), folder)
+    if json:
+        return _print_json(facts)
+    for name, file in facts["files"].items():
+        size = file["bytes"] / 1e6
+        print(f"{folder / name}  {size:.2f} MB  largest difference from torch {file['max_difference_from_torch']:.1e}")
+
+
+@data_app.command("faces")
+def data_faces(
+    out: Annotated[Path, typer.Argument(help="A new folder, or a .zip.")],
+    count: Annotated[int, typer.Option(help="How many portraits.")] = 1000,
+    size: Annotated[int, typer.Option(help="Pixels, 32 to 256.")] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of the people and the photographs.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Render portraits of people who do not exist. The same command goes on where it stopped."""
+    from distilgan.data.faces import render_set
+    from distilgan.progress import counter
+
+    with counter("rendering", count) as advance:
+        print(render_set(out, count, size, seed, workers, advance))
+
+
+@data_app.command("check")
+def data_check(
+    path: Annotated[str, typer.Argument(help="Folder, zip or builtin:NAME.")],
+    resolution: Annotated[int | None, typer.Option(help="Pixels; default: the first image's.", show_default=False)] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse unusable files.")] = False,
+    json: Json = False,
+) -> None:
+    """Read a whole image set and name the files that cannot be used."""
+    from distilgan.data.images import ImageSet
+
+    images = ImageSet(path, resolution, strict=strict)
+    if json:
+        skipped = {s.name: s.reason for s in images.skipped}
+        return _print_json({"images": len(images), "resolution": images.resolution, "skipped": skipped})
+    print(f"{len(images)} images at {images.resolution} px, {len(images.skipped)} skipped")
+    for skip in images.skipped:
+        print(f"  {skip.name}: {skip.reason}")
+
+
+# -- what the verbs share ---------------------------------------------------------------------------------------------
+
+
+def _execute(
+    verb: str, name: str, overrides: list[str] | None, out: Path | None, seed: int | None, device: str,
+    precision: str | None, fresh: bool, smoke: bool, dry_run: bool, json: bool,
+) -> None:  # fmt: skip
+    _check_device(device)
+    recipe = _recipe(verb, name, overrides, seed, precision, smoke)
+    if dry_run:
+        return _dry_run(recipe, json)
+    from distilgan.pipeline import execute
+
+    folder = out or Path("runs") / (f"{recipe.name}-smoke" if smoke else recipe.name)
+    run = execute(recipe, folder, device, fresh)
+    if json:
+        return print((run.path / "metrics.json").read_text(), end="")
+    print(f"generator: {run.student}\nreport:    {run.path / 'report.html'}")
+
+
+def _recipe(
+    verb: str, name: str, overrides: list[str] | None, seed: int | None, precision: str | None, smoke: bool
+) -> GANRecipe | StyleKDRecipe:
+    from distilgan.recipe import load_recipe
+
+    extra = list(overrides or [])
+    extra += [] if seed is None else [f"seed={seed}"]
+    extra += [] if precision is None else [f"training.precision='{precision}'"]
+    recipe = load_recipe(name, extra, smoke)
+    right = "train" if recipe.method == "gan" else "distill"
+    if right != verb:
+        raise UserError(f"{name} is a recipe for `distilgan {right}`")
+    return recipe
+
+
+def _dry_run(recipe: GANRecipe | StyleKDRecipe, json: bool) -> None:
+    from distilgan.pipeline import plan
+    from distilgan.recipe import dump_recipe
+
+    facts = plan(recipe)
+    if json:
+        return _print_json({"recipe": recipe.model_dump(mode="json"), "plan": facts})
+    print(dump_recipe(recipe))
+    for key, value in facts.items():
+        print(f"# {key}: {value:,}" if isinstance(value, int) else f"# {key}: {value}")
+
+
+def _check_device(device: str) -> None:
+    if device not in ("cpu", "cuda"):
+        raise UserError(f"--device {device}: must be cpu or cuda")
+
+
+def _print_json(tree: Any) -> None:
+    import json
+
+    print(json.dumps(tree, indent=1))
+
+
+def _print_costs(costs: dict[str, dict[str, Any]]) -> None:
+    for label, facts in costs.items():
+        print(label)
+        for key, value in facts.items():
+            text = f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)
+            print(f"  {key:24} {text:>18}")
+
+
+def main() -> None:
+    """Run a verb: what the user can mend ends in one line and status 2, a failed run in one line and status 1."""
+    try:
+        app()
+    except UserError as error:
+        _stop(f"error: {error}", 2)
+    except RunFailed as error:
+        _stop(f"failed: {error}", 1)
+    except Interrupted as error:
+        sys.exit(128 + error.signal_number)
+
+
+def _stop(line: str, status: int) -> None:
+    print(" ".join(line.split()), file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What was lost and what was won: fidelity, agreement with the teacher, cost, the report."""

@@ -1,0 +1,74 @@
+"""The model card: README.md of a generator's folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distilgan.evaluation.evaluate import Result
+from distilgan.recipe import BaseRecipe, StyleKDRecipe
+
+
+def model_card(recipe: BaseRecipe, result: Result | None) -> str:
+    """Markdown with what the network is, how it was made, what was measured and whose terms apply."""
+    lines = [
+        "---",
+        "library_name: distilgan",
+        "tags: [image-generation, gan, distillation]",
+        f"license: {'other' if recipe.licence else 'unknown'}",
+        "---",
+        "",
+        f"# {recipe.name}",
+        "",
+        recipe.description or "A StyleGAN2 generator.",
+        "",
+        "```python",
+        "import distilgan, torch",
+        "",
+        'generator = distilgan.load("student/")  # this folder',
+        "images = generator(torch.randn(4, generator.config.z_dim))  # [4, 3, R, R] in [-1, 1]",
+        "```",
+        "",
+        f"- Made by distilgan with the recipe `{recipe.name}`, seed {recipe.seed}, {recipe.training.images} images seen.",
+        f"- Data: `{recipe.data.path}` at {recipe.data.resolution} px.",
+    ]
+    if isinstance(recipe, StyleKDRecipe) and recipe.teacher:
+        lines.append(f"- Teacher: `{recipe.teacher}`.")
+    lines.append(f"- Licence: {recipe.licence or 'not recorded; a student inherits the terms of its teacher and data'}.")
+    if result is not None and result.metrics:
+        lines += ["", "## Measured", "", "| metric | value | teacher |", "|---|---|---|"]
+        for name, value in result.metrics.items():
+            lines.append(f"| {name} | {figure(value)} | {figure(result.teacher.get(name))} |")
+        lines += ["", protocol_sentence(result)]
+    if result is not None and result.cost:
+        lines += ["", "## Cost of one picture", "", "| | parameters | MACs | latency p50 |", "|---|---|---|---|"]
+        for label, facts in result.cost.items():
+            lines.append(
+                f"| {label} | {count(facts.get('parameters'))} | {count(facts.get('macs'))} | {facts['latency_ms_p50']:.1f} ms |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def protocol_sentence(result: Result) -> str:
+    """How the figures were made, in one sentence."""
+    p = result.protocol
+    against = f"{p['reference_images']} images of `{p['reference']}`" if "reference" in p else "no data"
+    held = {True: " (held out)", False: " (the training images)", None: ""}[p.get("held_out")]
+    return (
+        f"{p['samples']} pictures at truncation {p['truncation']} with stored noise, against {against}{held}; features: "
+        f"{p['extractor']}, {p['resize']}; seed {p['seed']}; torch {p['versions']['torch']}."
+    )
+
+
+def figure(value: float | None) -> str:
+    """Four significant digits, or a dash."""
+    return "–" if value is None else f"{value:.4g}"
+
+
+def count(value: Any) -> str:
+    """1234567 as 1.23 M."""
+    if value is None:
+        return "–"
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.2f} {unit}"
+    return str(value)

@@ -1,0 +1,131 @@
+"""What a network costs: parameters, multiply-accumulates, activation memory, time.
+
+MACs follow the convention of the GAN-compression papers (CAGC, StyleKD): products with learned weights only, a transposed
+convolution counted at its input's resolution; fixed FIR filters, demodulation and element-wise work are not counted.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from distilgan.networks.layers import Conv2d, Linear
+from distilgan.networks.stylegan2 import SynthesisLayer, ToRGB
+
+Rule = Callable[[Any, Tensor, Tensor], int]
+
+
+def _convolution(layer: Any, x: Tensor, y: Tensor) -> int:
+    """Taps times output pixels, or input pixels where a transposed convolution doubles the size."""
+    pixels = x if getattr(layer, "up", False) else y
+    return int(layer.weight[0].numel() * layer.weight.shape[0] * pixels.shape[2] * pixels.shape[3])
+
+
+_RULES: dict[type[nn.Module], Rule] = {
+    Linear: lambda layer, x, y: int(layer.weight.numel()),
+    nn.Linear: lambda layer, x, y: int(layer.weight.numel()),
+    SynthesisLayer: _convolution,
+    ToRGB: _convolution,
+    Conv2d: _convolution,
+    nn.Conv2d: _convolution,
+}
+
+
+@torch.no_grad()
+def count_macs(network: nn.Module, **inputs: Any) -> int:
+    """Multiply-accumulates of one forward for one sample.
+
+    Args:
+        inputs: what `network.forward` takes, batch 1.
+
+    Raises:
+        TypeError: a module holds weights of its own that no rule counts.
+    """
+    total, handles = 0, []
+
+    def count(rule: Rule) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+            nonlocal total
+            total += rule(layer, given[0], out)
+
+        return hook
+
+    for name, module in network.named_modules():
+        own = [k for k, p in module.named_parameters(recurse=False) if p.dim() >= 2 and not k.startswith("const")]
+        if type(module) in _RULES:
+            handles.append(module.register_forward_hook(count(_RULES[type(module)])))
+        elif own:
+            raise TypeError(f"no rule counts the multiplications of {name} ({type(module).__name__})")
+    try:
+        network(**inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+class _LiveMemory(TorchDispatchMode):
+    """Follows the bytes of all tensors that operations make and that are still alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for value in torch.utils._pytree.tree_leaves(out):
+            if isinstance(value, Tensor):
+                self._follow(value.untyped_storage())
+        return out
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._known:
+            return
+        self._known.add(key)
+        size = storage.nbytes()
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+        def gone() -> None:
+            self._known.discard(key)
+            self.now -= size
+
+        weakref.finalize(storage, gone)
+
+
+@torch.no_grad()
+def peak_activation_bytes(network: nn.Module, **inputs: Any) -> int:
+    """Most bytes of intermediate tensors alive at once in one forward (weights and inputs not counted)."""
+    with _LiveMemory() as memory:
+        for p in [*network.parameters(), *network.buffers()]:
+            memory._known.add(p.untyped_storage()._cdata)
+        network(**inputs)
+    return memory.peak
+
+
+def latency(run: Callable[[], object], runs: int = 30, warmup: int = 5, synchronise: Callable[[], None] | None = None) -> dict[str, float]:
+    """Milliseconds of `run()`: {"p50", "p90"} over `runs` calls after `warmup` uncounted ones."""
+    wait = synchronise or (lambda: None)
+    for _ in range(warmup):
+        run()
+    wait()
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        run()
+        wait()
+        times.append((time.perf_counter() - start) * 1e3)
+    times.sort()
+    return {"p50": times[len(times) // 2], "p90": times[min(len(times) - 1, int(0.9 * len(times)))]}

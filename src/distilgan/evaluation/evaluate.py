@@ -1,0 +1,175 @@
+"""Measuring a source of pictures: fidelity to data, agreement with the teacher, cost; each value with its protocol."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distilgan.data.images import ImageSet, builtin_path
+from distilgan.errors import UserError
+from distilgan.evaluation.agreement import picture_agreement
+from distilgan.evaluation.cost import count_macs, count_parameters, latency, peak_activation_bytes
+from distilgan.evaluation.fidelity import frechet_distance, kernel_distance, precision_recall
+from distilgan.evaluation.onnx_session import onnx_facts
+from distilgan.evaluation.sources import Folder, Generator, OnnxFile, Source, latents, open_source
+from distilgan.files import write_atomic
+from distilgan.perception.features import Extractor, build_extractor
+from distilgan.perception.perceptual import build_perceptual
+from distilgan.recipe import StyleKDRecipe
+from distilgan.runs import is_run, open_run
+
+EVALUATION_SEED = 20_000
+"""Latents of the evaluation: no training step draws from this seed's stream."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a figure depends on besides the thing measured."""
+
+    data: str | None = None
+    held_out: bool | None = None
+    samples: int = 1000
+    extractor: str = "efficientnet-lite0"
+    truncation: float = 1.0
+    seed: int = EVALUATION_SEED
+    latency_runs: int = 30
+    device: str = "cpu"
+
+
+@dataclass
+class Result:
+    """Figures by name and how they were made; `metrics.json` of a run."""
+
+    source: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    teacher: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, dict[str, Any]] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+
+def evaluate(name: str, protocol: Protocol, teacher: str | None = None, extra_costs: dict[str, str] | None = None) -> Result:
+    """Measure the source `name` (run, folder, ONNX, images).
+
+    Args:
+        teacher: a generator to measure agreement with and to measure beside the student.
+        extra_costs: more things whose cost belongs in the table: label -> source name.
+
+    Raises:
+        UserError: missing data, too few images, latents that do not fit the teacher's.
+    """
+    source = open_source(name, device=protocol.device, truncation=protocol.truncation)
+    result = Result(source=name)
+    extractor = build_extractor(protocol.extractor, protocol.device)
+    reference = _reference(protocol, source)
+    count = protocol.samples
+    suffix = f"{_thousands(count)}_{extractor.name}"
+
+    fake = _features(source, extractor, count, protocol.seed)
+    master = open_source(teacher, device=protocol.device, truncation=protocol.truncation) if teacher else None
+    taught = _features(master, extractor, count, protocol.seed) if master else None
+    if reference is not None:
+        real = _features(Folder(reference, str(reference.path)), extractor, count, protocol.seed)
+        result.metrics |= _fidelity(real, fake, suffix)
+        if taught is not None:
+            result.teacher |= _fidelity(real, taught, suffix)
+        result.protocol |= {"reference_images": len(real), "reference": str(protocol.data)}
+    if master is not None and taught is not None:
+        result.metrics[f"kid{suffix}_teacher"] = kernel_distance(taught, fake)
+        result.metrics[f"fid{suffix}_teacher"] = frechet_distance(taught, fake)
+        if isinstance(source, Generator | OnnxFile) and isinstance(master, Generator | OnnxFile):
+            result.metrics |= {f"{k}_teacher": v for k, v in _agreement(master, source, protocol).items()}
+    costs = {"student": source, **({"teacher": master} if master else {})}
+    costs |= {label: open_source(other) for label, other in (extra_costs or {}).items()}
+    for label, item in costs.items():
+        if isinstance(item, Generator | OnnxFile):
+            result.cost[label] = measure_cost(item, protocol.latency_runs)
+    result.protocol |= {
+        **asdict(protocol),
+        "noise": "stored fields",
+        "extractor_weights_sha256": extractor.weights,
+        "resize": f"{extractor.resize} to {extractor.resolution} px",
+        "threads": torch.get_num_threads(),
+        "versions": {p: version(p) for p in ("torch", "torchmetrics", "numpy", "distilgan")},
+    }
+    return result
+
+
+def defaults_of_run(name: str, data: str | None, teacher: str | None) -> tuple[str | None, str | None, bool | None]:
+    """(data, teacher, held out?) to measure `name` with: what was given, else what a run's recipe says."""
+    path = Path(name)
+    if not is_run(path):
+        return data, teacher, None
+    recipe = open_run(path).recipe
+    held_out = None if data is not None else recipe.evaluation.data is not None
+    if teacher is None and isinstance(recipe, StyleKDRecipe):
+        teacher = recipe.teacher or recipe.like
+    return data or recipe.evaluation.data or recipe.data.path, teacher, held_out
+
+
+def measure_cost(source: Generator | OnnxFile, runs: int = 30) -> dict[str, Any]:
+    """Parameters, MACs, peak activation memory and latency of one picture (batch 1)."""
+    z = next(latents(source.z_dim, 1, EVALUATION_SEED))
+    timed = latency(lambda: source.images(z), runs)
+    facts: dict[str, Any] = {"latency_ms_p50": timed["p50"], "latency_ms_p90": timed["p90"], "threads": torch.get_num_threads()}
+    if isinstance(source, Generator):
+        network, z = source.network, z.to(source.device)
+        facts |= {
+            "parameters": count_parameters(network),
+            "parameters_mapping": count_parameters(network.mapping),
+            "macs": count_macs(network, z=z),
+            "peak_activation_bytes": peak_activation_bytes(network, z=z),
+        }
+    else:
+        facts |= onnx_facts(source.path)
+    return facts
+
+
+def _reference(protocol: Protocol, source: Source) -> ImageSet | None:
+    if protocol.data is None:
+        if not source.generated:
+            raise UserError("an image folder is measured against data: give --data")
+        return None
+    reference = ImageSet(builtin_path(protocol.data))
+    if len(reference) < 8:
+        raise UserError(f"{protocol.data}: {len(reference)} images are too few to measure against; give at least 8")
+    return reference
+
+
+@torch.no_grad()
+def _features(source: Source, extractor: Extractor, count: int, seed: int) -> Tensor:
+    features = torch.cat([extractor(batch) for batch in source.pixels(count, seed)])
+    if len(features) < 8:
+        raise UserError(f"{source.name}: {len(features)} pictures are too few to measure; give at least 8")
+    return features
+
+
+def _fidelity(real: Tensor, fake: Tensor, suffix: str) -> dict[str, float]:
+    n = min(len(real), len(fake))
+    values = {f"fid{suffix}": frechet_distance(real, fake), f"kid{suffix}": kernel_distance(real, fake)}
+    return values | {f"{k}{suffix}": v for k, v in precision_recall(real[:n], fake[:n]).items()}
+
+
+def _agreement(teacher: Generator | OnnxFile, student: Generator | OnnxFile, protocol: Protocol) -> dict[str, float]:
+    if teacher.z_dim != student.z_dim:
+        raise UserError(f"latents differ: {teacher.name} takes {teacher.z_dim} numbers, {student.name} {student.z_dim}")
+    zs = latents(student.z_dim, protocol.samples, protocol.seed)
+    perceptual = build_perceptual("efficientnet-lite0")
+    return picture_agreement(((teacher.images(z), student.images(z)) for z in zs), perceptual)
+
+
+def _thousands(n: int) -> str:
+    return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
+
+
+def write_metrics(result: Result, path: Path) -> None:
+    """Write `metrics.json`."""
+    write_atomic(path, result.to_json())

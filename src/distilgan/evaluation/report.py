@@ -1,0 +1,176 @@
+"""report.html: one self-contained page with the pictures and the tables a person looks at."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from distilgan.data.grid import picture_grid
+from distilgan.data.images import ImageSet, to_uint8
+from distilgan.evaluation.card import count, figure, model_card, protocol_sentence
+from distilgan.evaluation.evaluate import Result
+from distilgan.evaluation.plots import line_plot
+from distilgan.files import write_atomic
+from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.recipe import BaseRecipe
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --dim: #777; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
+p.sub, figcaption, .dim { color: var(--dim); } figure { margin: 0 0 1rem; }
+img { width: 100%; image-rendering: auto; border-radius: 4px; }
+table { border-collapse: collapse; margin: .4rem 0; } td, th { padding: .25rem .9rem .25rem 0; text-align: left; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } tr + tr td { border-top: 1px solid var(--line); }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem; margin: 1.2rem 0; }
+.facts div { border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; } .facts b { display: block; font-size: 1.35rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 1rem; }
+.plot { width: 100%; } .grid { stroke: var(--line); } .tick { font-size: 10px; fill: var(--dim); } .key { font-size: 12px; }
+pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: .8rem; font-size: 12.5px; }
+.rows { display: grid; grid-template-columns: 4.5rem 1fr; gap: .3rem .6rem; align-items: center; }
+"""
+
+# What the log's terms are drawn with: one plot a row.
+_PLOTS = (
+    ("generator terms (raw)", ("gan", "pixel", "perceptual")),
+    ("latent direction (raw)", ("latent_direction",)),
+    ("discriminator", ("discriminator", "r1")),
+    ("mean scores", ("score_real", "score_fake")),
+    ("gradient norms", ("gradient_generator", "gradient_discriminator")),
+    ("path length", ("path_length",)),
+)
+_MEANING = {
+    "fid": "Fréchet distance to the data (lower is closer)",
+    "kid": "kernel distance to the data, unbiased (lower is closer)",
+    "precision": "share of pictures that lie among the data",
+    "recall": "share of the data that lies among the pictures",
+    "density": "how densely the data surrounds the pictures",
+    "coverage": "share of the data with a picture nearby",
+    "psnr": "dB, same latents as the teacher",
+    "ssim": "structural similarity, same latents as the teacher",
+    "perceptual": "feature distance, same latents as the teacher",
+}
+
+
+def write_report(
+    path: Path, recipe: BaseRecipe, result: Result, student: StyleGAN2, teacher: StyleGAN2 | None, images: ImageSet, log: Path
+) -> None:
+    """Write the page of a finished run."""
+    parts = [
+        "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>",
+        f"<title>{html.escape(recipe.name)}</title><style>{_STYLE}</style>",
+        f"<h1>{html.escape(recipe.name)}</h1><p class='sub'>{html.escape(recipe.description)}</p>",
+        _facts(result),
+        "<h2>Same latents, teacher and student</h2>" if teacher else "<h2>Samples</h2>",
+        _pictures(student, teacher, images, recipe.seed),
+        "<h2>Between latents</h2>",
+        _interpolation(student, teacher, recipe.seed),
+        "<h2>Quality</h2>",
+        _metric_table(result),
+        "<h2>Cost of one picture</h2>",
+        _cost_table(result),
+        "<h2>Training</h2>",
+        _curves(log),
+        "<h2>Model card</h2>",
+        f"<pre>{html.escape(model_card(recipe, result))}</pre>",
+        f"<h2>Protocol</h2><pre>{html.escape(json.dumps(result.protocol, indent=1))}</pre></html>",
+    ]
+    write_atomic(path, "\n".join(parts))
+
+
+def _facts(result: Result) -> str:
+    student, teacher = result.cost.get("student", {}), result.cost.get("teacher", {})
+    boxes = []
+    if student and teacher:
+        rest = [c["parameters"] - c["parameters_mapping"] for c in (teacher, student)]
+        boxes += [
+            (f"1/{teacher['macs'] / student['macs']:.1f}", "of the teacher's multiply-adds"),
+            (f"1/{rest[0] / rest[1]:.1f}", "of its parameters outside the mapping network"),
+            (f"1/{teacher['latency_ms_p50'] / student['latency_ms_p50']:.1f}", f"of its time, {student['threads']} threads"),
+        ]
+    for prefix, label in (("kid", "KID to the data"), ("psnr", "dB to the teacher's picture")):
+        name = next((n for n in result.metrics if n.startswith(prefix) and (prefix == "psnr" or not n.endswith("_teacher"))), None)
+        if name:
+            beside = f"; teacher {figure(result.teacher[name])}" if name in result.teacher else ""
+            boxes.append((figure(result.metrics[name]), label + beside))
+    return "<div class='facts'>" + "".join(f"<div><b>{b}</b>{html.escape(t)}</div>" for b, t in boxes) + "</div>"
+
+
+@torch.no_grad()
+def _pictures(student: StyleGAN2, teacher: StyleGAN2 | None, images: ImageSet, seed: int, columns: int = 12) -> str:
+    generator = torch.Generator().manual_seed(seed + 1)
+    z = torch.randn(2 * columns, student.config.z_dim, generator=generator)
+    rows = [("data", torch.stack([images[i % len(images)] for i in range(columns)]))]
+    for part in z.split(columns):
+        if teacher is not None:
+            rows.append(("teacher", to_uint8(teacher(part))))
+        rows.append(("student" if teacher is not None else "generator", to_uint8(student(part))))
+    return _rows(rows)
+
+
+@torch.no_grad()
+def _interpolation(student: StyleGAN2, teacher: StyleGAN2 | None, seed: int, columns: int = 12) -> str:
+    """From one z to another along the sphere, teacher above student."""
+    generator = torch.Generator().manual_seed(seed + 2)
+    rows = []
+    for _ in range(2):
+        first, second = torch.randn(2, 1, student.config.z_dim, generator=generator)
+        t = torch.linspace(0, torch.pi / 2, columns)[:, None]
+        z = torch.cos(t) * first + torch.sin(t) * second
+        if teacher is not None:
+            rows.append(("teacher", to_uint8(teacher(z))))
+        rows.append(("student" if teacher is not None else "generator", to_uint8(student(z))))
+    return _rows(rows)
+
+
+def _rows(rows: list[tuple[str, Tensor]]) -> str:
+    cells = [f"<span class='dim'>{name}</span><img alt='{name}' src='{_data_uri(picture_grid([row]))}'>" for name, row in rows]
+    return f"<div class='rows'>{''.join(cells)}</div>"
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _metric_table(result: Result) -> str:
+    if not result.metrics:
+        return "<p class='dim'>No held-out data was given, so nothing was measured against data.</p>"
+    rows = ["<tr><th>metric<th class=n>student<th class=n>teacher<th>meaning</tr>"]
+    for name, value in result.metrics.items():
+        meaning = next((m for prefix, m in _MEANING.items() if name.startswith(prefix)), "")
+        meaning = meaning.replace("the data", "the teacher's pictures") if name.endswith("_teacher") else meaning
+        teacher = figure(result.teacher.get(name))
+        rows.append(f"<tr><td>{name}<td class=n>{figure(value)}<td class=n>{teacher}<td class=dim>{meaning}</tr>")
+    return f"<table>{''.join(rows)}</table><p class='dim'>{html.escape(protocol_sentence(result))}</p>"
+
+
+def _cost_table(result: Result) -> str:
+    rows = ["<tr><th><th class=n>parameters<th class=n>MACs<th class=n>peak activations<th class=n>p50<th class=n>p90<th class=n>threads</tr>"]
+    for label, c in result.cost.items():
+        peak = f"{c['peak_activation_bytes'] / 2**20:.1f} MiB" if "peak_activation_bytes" in c else "–"
+        rows.append(
+            f"<tr><td>{html.escape(label)}<td class=n>{count(c.get('parameters'))}<td class=n>{count(c.get('macs'))}<td class=n>{peak}"
+            f"<td class=n>{c['latency_ms_p50']:.1f} ms<td class=n>{c['latency_ms_p90']:.1f} ms<td class=n>{c['threads']}</tr>"
+        )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _curves(log: Path) -> str:
+    lines: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    plots = []
+    for title, names in _PLOTS:
+        series = {n: [(x["images"], x["terms"][n]) for x in lines if n in x["terms"]] for n in names}
+        series = {n: s for n, s in series.items() if s}
+        if series:
+            plots.append(f"<figure><figcaption>{title} over images seen</figcaption>{line_plot(title, series)}</figure>")
+    return f"<div class='plots'>{''.join(plots)}</div>"

@@ -1,0 +1,161 @@
+"""StyleKD: distilling a StyleGAN2 into a thinner one that shows the same picture for the same latent.
+
+The student takes over the teacher's mapping network, so that both mean the same by a latent; its synthesis network starts
+from chosen channels of the teacher's (`slice`), or fresh (`mapping`, as published). It then learns
+
+    L = λ₁ L_GAN + λ₂ |T(z) - S(z)| + λ₃ d(T(z), S(z)) + λ₄ L_LD,
+
+where L_LD asks that a step along a semantic direction of w changes a batch's features alike in teacher and student.
+
+Source: Xu, Hou, Liu, Loy, "Mind the Gap in Distilling StyleGANs", ECCV 2022 (as published: mapping copied, the rest fresh,
+weights 1, 3, 3, 30); Liu et al., "Content-Aware GAN Compression", CVPR 2021 (slicing, no latent-direction term).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distilgan.data.images import builtin_path
+from distilgan.errors import UserError
+from distilgan.losses.latent_direction import latent_offsets, sefa_directions, similarity_divergence
+from distilgan.methods.adversarial import AdversarialMethod, Terms, Views
+from distilgan.methods.channel_scores import channel_scores
+from distilgan.methods.draws import Draws
+from distilgan.methods.gan import noise_fields, style_inputs
+from distilgan.networks.slicing import best_channels, copy_mapping, slice_generator, thinned
+from distilgan.networks.stylegan2 import StyleGAN2, check_taps
+from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig, discriminator_channels
+from distilgan.perception.perceptual import build_perceptual
+from distilgan.recipe import StyleKDRecipe
+
+
+class StyleKD(AdversarialMethod):
+    """Student against critic, beside a frozen teacher."""
+
+    def __init__(self, recipe: StyleKDRecipe, seed: int = 0) -> None:
+        super().__init__(recipe.regularisation, recipe.optimiser, recipe.training)
+        self.weights = {k: v for k, v in recipe.losses.model_dump().items() if v}
+        model = _load_teacher(recipe)
+        self.teacher = model if recipe.teacher else None
+        self.generator = self._student(model, recipe, seed)
+        self.discriminator = self._critic(model, recipe)
+        self.share_noise = recipe.share_noise
+        self.perceptual = build_perceptual(recipe.perceptual) if "perceptual" in self.weights else None
+
+        self.direction = recipe.latent_direction
+        self.directions, self.taps = torch.zeros(0), ()
+        if "latent_direction" in self.weights:
+            self.taps = tuple(self.direction.taps or _default_taps(model))
+            check_taps(self.taps, model.tap_names)
+            self.directions = _semantic_directions(model, recipe)
+
+    # -- one step ----------------------------------------------------------------------------------------------------
+
+    def inputs(self, draws: Draws) -> dict[str, Any]:
+        """Latents and noise; with the latent-direction term every sample a second time, its w moved along a direction."""
+        given = style_inputs(self.generator, draws, self.training.style_mixing)
+        if self.taps:
+            choice, length = draws.integers(len(self.directions)), draws.normal()
+            offset = latent_offsets(self.directions.to(choice.device), choice, length, self.direction.step)
+            given = {k: _twice(v) for k, v in given.items()}
+            given |= {"offset": torch.cat([torch.zeros_like(offset), offset]), "taps": self.taps}
+        return given
+
+    def terms(self, views: Views, draws: Draws) -> Terms:
+        """pixel = |T - S|, perceptual = d(T, S), latent_direction = Σ_l KL(S_T ‖ S_S)."""
+        if self.teacher is None:
+            return {}
+        given = dict(views.inputs)
+        if not self.share_noise:
+            given["noise"] = [_twice(f) if self.taps else f for f in noise_fields(self.teacher, draws)]
+        with torch.no_grad(), self.engine.autocast():
+            teacher = self.teacher(**given, full=True)
+        n = views.image.shape[0] // 2 if self.taps else views.image.shape[0]
+        mine, target = views.image[:n].float(), teacher.image[:n].float()
+
+        terms: Terms = {}
+        if "pixel" in self.weights:
+            terms["pixel"] = (mine - target).abs().mean()
+        if self.perceptual is not None:
+            with self.engine.autocast():
+                terms["perceptual"] = self.perceptual(mine, target).mean()
+        if self.taps:
+            pairs = [{k: (f[:n], f[n:]) for k, f in features.items()} for features in (teacher.features, views.features)]
+            terms["latent_direction"] = similarity_divergence(*pairs, self.direction.group, self.direction.temperature)
+        return terms
+
+    # -- what the loop asks ------------------------------------------------------------------------------------------
+
+    def references(self, inputs: dict[str, Tensor], noise: list[Tensor]) -> Tensor | None:
+        return None if self.teacher is None else self.teacher(**inputs, noise=noise)
+
+    def frozen(self) -> list[nn.Module]:
+        return [m for m in (self.teacher, self.perceptual) if m is not None]
+
+    # -- how it starts -----------------------------------------------------------------------------------------------
+
+    def _student(self, model: StyleGAN2, recipe: StyleKDRecipe, seed: int) -> StyleGAN2:
+        s = recipe.student
+        channels = s.channels or thinned(model.config.channels, s.keep)
+        if len(channels) != len(model.config.channels) or any(c > t for c, t in zip(channels, model.config.channels, strict=True)):
+            raise UserError(f"student.channels={channels}: needs {len(model.config.channels)} widths, none above the teacher's {model.config.channels}")
+        if s.init == "slice":
+            scores = channel_scores(model, s.score, s.score_samples, seed)
+            student = slice_generator(model, best_channels(scores, channels))
+        else:
+            student = StyleGAN2(replace(model.config, channels=channels))
+            if s.init == "mapping":
+                copy_mapping(model, student)
+        student.train().requires_grad_(True)
+        student.mapping.requires_grad_(s.train_mapping)
+        return student
+
+    def _critic(self, model: StyleGAN2, recipe: StyleKDRecipe) -> Discriminator:
+        if recipe.critic == "inherit":
+            return Discriminator.from_pretrained(builtin_path(str(recipe.teacher))).train().requires_grad_(True)
+        source = Path(builtin_path(str(recipe.teacher or recipe.like)))
+        try:
+            config = Discriminator.from_pretrained(source).config
+        except UserError:
+            config = DiscriminatorConfig(model.config.resolution, discriminator_channels(model.config.resolution))
+        return Discriminator(config)
+
+
+def _load_teacher(recipe: StyleKDRecipe) -> StyleGAN2:
+    model = StyleGAN2.from_pretrained(builtin_path(str(recipe.teacher or recipe.like))).requires_grad_(False)
+    if model.config.resolution != recipe.data.resolution:
+        raise UserError(f"data.resolution={recipe.data.resolution}: the teacher's pictures have {model.config.resolution} px")
+    return model
+
+
+def _default_taps(model: StyleGAN2) -> list[str]:
+    """conv1 of the blocks from 16 to 128 px, as in the published code."""
+    return [f"synthesis.b{r}.conv1" for r in model.config.resolutions if 16 <= r <= 128]
+
+
+def _semantic_directions(teacher: StyleGAN2, recipe: StyleKDRecipe) -> Tensor:
+    """SeFa directions of each block from `first_block` to `last_block`, stacked: [blocks · per_block, w_dim]."""
+    d = recipe.latent_direction
+    blocks = [r for r in teacher.config.resolutions if d.first_block <= r <= (d.last_block or 128)]
+    if not blocks:
+        raise UserError(f"latent_direction.first_block={d.first_block}: the teacher has no block between there and {d.last_block or 128}")
+    found = []
+    for resolution in blocks:
+        block = teacher.synthesis.block(resolution)
+        layers = [block.conv1] if resolution == 4 else [block.conv0, block.conv1]
+        found.append(sefa_directions([layer.affine.weight for layer in layers], d.per_block))
+    return torch.cat(found)
+
+
+def _twice(value: Any) -> Any:
+    """Each tensor concatenated with itself along the batch, inside lists and tuples too."""
+    if isinstance(value, Tensor):
+        return torch.cat([value, value])
+    if isinstance(value, list | tuple):
+        return type(value)(_twice(v) for v in value)
+    return value

@@ -1,0 +1,75 @@
+"""The run folder: the only thing that passes between commands."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from distilgan.errors import UserError
+from distilgan.files import write_atomic
+from distilgan.recipe import BaseRecipe, GANRecipe, StyleKDRecipe, difference, dump_recipe, parse_recipe
+
+_MADE_BY_RUNS = ("checkpoints", "student", "samples", "export", "log.jsonl", "metrics.json", "report.html", "recipe.yaml")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the recipe that made it."""
+
+    path: Path
+    recipe: GANRecipe | StyleKDRecipe
+
+    @property
+    def student(self) -> Path:
+        """The generator that the run made."""
+        return self.path / "student"
+
+    @property
+    def finished(self) -> bool:
+        return (self.student / "model.safetensors").is_file()
+
+
+def is_run(path: Path) -> bool:
+    return (path / "recipe.yaml").is_file()
+
+
+def open_run(path: Path) -> Run:
+    """An existing run.
+
+    Raises:
+        UserError: not a run folder, or its recipe cannot be read.
+    """
+    file = path / "recipe.yaml"
+    if not file.is_file():
+        raise UserError(f"{path}: not a run folder (no recipe.yaml in it)")
+    try:
+        tree = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not valid YAML; the run cannot be continued, start over with --fresh") from error
+    return Run(path, parse_recipe(tree, str(file)))
+
+
+def start_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> Run:
+    """Make `path` the folder of a run of `recipe`, or go on with the run that is there.
+
+    Raises:
+        UserError: the folder holds something else, or a run of another recipe.
+    """
+    if path.is_file():
+        raise UserError(f"{path}: is a file; --out takes a folder")
+    if fresh and is_run(path):
+        for name in _MADE_BY_RUNS:
+            target = path / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    if is_run(path):
+        other = difference(open_run(path).recipe, recipe)
+        if other is not None:
+            raise UserError(f"{path}: made by another recipe ({other}); choose another --out, or --fresh to start over")
+    elif path.exists() and any(path.iterdir()):
+        raise UserError(f"{path}: not empty and not a run folder; choose another --out")
+    path.mkdir(parents=True, exist_ok=True)
+    write_atomic(path / "recipe.yaml", dump_recipe(recipe))
+    return Run(path, recipe)
