@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distilgan import __version__
 from distilgan.data.images import ImageSet, builtin_path
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
@@ -98,7 +99,7 @@ def evaluate(name: str, protocol: Protocol, teacher: str | None = None, extra_co
         "extractor_weights_sha256": extractor.weights,
         "resize": f"{extractor.resize} to {extractor.resolution} px",
         "threads": torch.get_num_threads(),
-        "versions": {p: version(p) for p in ("torch", "torchmetrics", "numpy", "distilgan")},
+        "versions": {"distilgan": __version__, **{p: version(p) for p in ("torch", "torchmetrics", "numpy")}},
     }
     return result
 

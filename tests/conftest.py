@@ -1,0 +1,57 @@
+"""Small things that many tests share. Two threads at most, so that timings and bit-for-bit checks mean something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
+from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig, discriminator_channels
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def tiny_generator(resolution: int = 16, seed: int = 0, **changes: object) -> StyleGAN2:
+    """A StyleGAN2 with trained-like noise strengths and biases, so that nothing is zero by initialisation."""
+    torch.manual_seed(seed)
+    settings = {"z_dim": 12, "w_dim": 16, "mapping_layers": 2, **changes}
+    network = StyleGAN2(StyleGAN2Config(resolution, channel_list(resolution, 256, 12), **settings))  # type: ignore[arg-type]
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            if name.endswith(("noise_strength", "bias")):
+                p.add_(0.1 * torch.randn_like(p))
+    return network.eval()
+
+
+def tiny_discriminator(resolution: int = 16, seed: int = 1) -> Discriminator:
+    torch.manual_seed(seed)
+    return Discriminator(DiscriminatorConfig(resolution, discriminator_channels(resolution, 256, 12)))
+
+
+@pytest.fixture
+def generator() -> StyleGAN2:
+    return tiny_generator()
+
+
+@pytest.fixture
+def teacher_folder(tmp_path: Path) -> Path:
+    """A tiny generator and discriminator on disk."""
+    folder = tmp_path / "teacher"
+    tiny_generator().save_pretrained(folder)
+    tiny_discriminator().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """24 random 16 px images."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
+    return folder

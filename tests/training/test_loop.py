@@ -1,0 +1,304 @@
+"""The loop's promises: resume is exact, shares add up, nothing broken is saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from distilgan.data.images import ImageSet
+from distilgan.errors import Interrupted, RunFailed, UserError
+from distilgan.methods.gan import GAN
+from distilgan.pipeline import build_method
+from distilgan.recipe import BaseRecipe, dump_recipe
+from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint
+from distilgan.training.loop import Hardware, fit, schedule
+from tests.recipes import gan_recipe, stylekd_recipe
+
+
+def run(recipe: Any, out: Path) -> dict[str, Tensor]:
+    out.mkdir(parents=True, exist_ok=True)
+    images = ImageSet(recipe.data.path, recipe.data.resolution)
+    network = fit(build_method(recipe), recipe, images, out, recipe.seed, Hardware("cpu", recipe.training.precision))
+    return network.state_dict()
+
+
+def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing gets to clean up with its help."""
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("method", ["gan", "stylekd"])
+def test_a_resumed_run_ends_bit_identical(
+    image_folder: Path, teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, precision: str
+) -> None:
+    """Interrupted between two checkpoints, in the middle of R1 and path-length intervals."""
+    changes = {"training": {"images": 64, "checkpoint": 24, "precision": precision}}
+    if method == "gan":
+        recipe: BaseRecipe = gan_recipe(image_folder, **changes)
+    else:
+        recipe = stylekd_recipe(image_folder, teacher_folder, **changes)
+    expected = run(recipe, tmp_path / "whole")
+
+    calls = 0
+    cls = type(build_method(recipe))
+    original = cls.step
+
+    def step(self: Any, reals: Any, draws: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise Killed
+        return original(self, reals, draws)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cls, "step", step)
+        with pytest.raises(Killed):
+            run(recipe, tmp_path / "cut")
+    found = latest_checkpoint(tmp_path / "cut" / "checkpoints")
+    assert found is not None
+    assert found.name == "images-00000024"
+    assert_same(run(recipe, tmp_path / "cut"), expected)
+    lines = [(tmp_path / d / "log.jsonl").read_text().splitlines() for d in ("whole", "cut")]
+    terms = [[(json.loads(x)["images"], json.loads(x)["terms"]) for x in file] for file in lines]
+    assert terms[0][-1] == terms[1][-1]
+    assert [i for i, _ in terms[1]] == sorted({i for i, _ in terms[1]})
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from distilgan.errors import Interrupted
+from distilgan.recipe import load_recipe
+from distilgan.data.images import ImageSet
+from distilgan.pipeline import build_method
+from distilgan.training.loop import Hardware, fit
+import torch
+torch.set_num_threads(1)
+recipe, out = load_recipe(sys.argv[1]), Path(sys.argv[2])
+out.mkdir(exist_ok=True)
+images = ImageSet(recipe.data.path, recipe.data.resolution)
+try:
+    fit(build_method(recipe), recipe, images, out, recipe.seed, Hardware("cpu", "32"))
+except Interrupted as error:
+    sys.exit(128 + error.signal_number)
+"""
+
+
+def start(recipe: BaseRecipe, folder: Path, out: Path) -> subprocess.Popen[bytes]:
+    (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+    command = [sys.executable, "-c", SCRIPT, str(folder / "recipe.yaml"), str(out)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+def wait_for_checkpoint(out: Path, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        if (out / "checkpoints" / "latest").exists():
+            return
+        time.sleep(0.02)
+    pytest.fail("no checkpoint was written")
+
+
+def final_state(out: Path) -> dict[str, Any]:
+    path = latest_checkpoint(out / "checkpoints")
+    assert path is not None
+    return load_checkpoint(path)
+
+
+def test_sigkill_and_sigterm_and_again(image_folder: Path, tmp_path: Path) -> None:
+    """A real process: killed hard, then asked to stop, then left alone; its weights are those of an untouched one."""
+    recipe = gan_recipe(image_folder, training={"images": 4000, "checkpoint": 80, "report": 80, "sample": 4000})
+    recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"images": 480})})
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start(recipe, tmp_path, whole).wait(300) == 0
+
+    process = start(recipe, tmp_path, cut)
+    wait_for_checkpoint(cut, process)
+    process.kill()
+    process.wait(30)
+    seen = final_state(cut)["images"]
+
+    process = start(recipe, tmp_path, cut)
+    until = time.monotonic() + 120
+    while final_state(cut)["images"] == seen and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) in (0, 128 + signal.SIGTERM)  # 0 if it had finished before the signal
+
+    assert start(recipe, tmp_path, cut).wait(300) == 0
+    first, second = final_state(whole), final_state(cut)
+    assert first["images"] == second["images"] == 480
+    for part in ("generator", "discriminator"):
+        assert_same(first["networks"][part], second["networks"][part])
+    assert_same(first["ema"], second["ema"])
+
+
+def test_sigterm_saves_before_stopping(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = gan_recipe(image_folder, training={"images": 400, "checkpoint": 400})
+    original = GAN.step
+
+    def step(self: GAN, reals: Any, draws: Any) -> Any:
+        if self.steps == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, reals, draws)
+
+    monkeypatch.setattr(GAN, "step", step)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        run(recipe, tmp_path / "r")
+    assert final_state(tmp_path / "r")["images"] == 24
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_accumulation_changes_nothing_but_rounding(image_folder: Path, tmp_path: Path) -> None:
+    """One step of 8 and two half-steps of 4; the first update has Adam's sign-like size, so gradients are compared."""
+    states = []
+    for micro in (None, 4):
+        recipe = gan_recipe(
+            image_folder,
+            training={"images": 8, "micro_batch": micro},
+            regularisation={"path_length": 0},
+            network={"mbstd_group": 4},
+        )
+        states.append(gradients_of_first_step(recipe))
+    for name in states[0]:
+        torch.testing.assert_close(states[0][name], states[1][name], atol=1e-6, rtol=1e-4)
+
+
+def gradients_of_first_step(recipe: Any) -> dict[str, Tensor]:
+    """The generator's and the discriminator's gradients of the first step, by name."""
+    method = build_method(recipe)
+    found: dict[str, Tensor] = {}
+    original = type(method)._update
+
+    def update(self: Any, name: str, report: Any) -> None:
+        for key, p in self.trainable()[name].named_parameters():
+            if p.grad is not None:
+                found[f"{name}.{key}"] = p.grad.clone()
+        original(self, name, report)
+
+    method._update = update.__get__(method)  # type: ignore[method-assign]
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        images = ImageSet(recipe.data.path, recipe.data.resolution)
+        fit(method, recipe, images, Path(folder), recipe.seed, Hardware("cpu", "32"))
+    return found
+
+
+WORKER = """
+import sys, torch
+from distilgan.recipe import load_recipe
+from tests.training.test_loop import gradients_of_first_step
+torch.set_num_threads(1)
+found = gradients_of_first_step(load_recipe(sys.argv[1]))
+import os
+if os.environ["RANK"] == "0":
+    torch.save(found, sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("method", ["gan", "stylekd"])
+def test_two_processes_have_the_gradients_of_one(image_folder: Path, teacher_folder: Path, tmp_path: Path, method: str) -> None:
+    """torchrun with gloo and the same global batch; tolerance: the order of float32 sums."""
+    if method == "gan":
+        recipe: BaseRecipe = gan_recipe(image_folder, training={"images": 8}, regularisation={"path_length": 0})
+    else:
+        recipe = stylekd_recipe(image_folder, teacher_folder, training={"images": 8})
+    expected = gradients_of_first_step(recipe)
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
+    (tmp_path / "worker.py").write_text(WORKER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv-backend=c10d"]
+    command += ["--rdzv-endpoint=localhost:0", str(tmp_path / "worker.py"), str(tmp_path / "recipe.yaml"), str(tmp_path / "g.pt")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = torch.load(tmp_path / "g.pt", weights_only=True)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=2e-6 + 2e-4 * float(value.abs().max()), rtol=1e-3, msg=name)
+
+
+def test_nan_stops_the_run_and_names_the_last_good_checkpoint(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = gan_recipe(image_folder, training={"images": 64, "checkpoint": 16, "report": 16})
+    original = GAN.step
+
+    def step(self: GAN, reals: Any, draws: Any) -> Any:
+        if self.steps == 5:
+            with torch.no_grad():
+                self.generator.synthesis.b4.const.fill_(float("nan"))
+        return original(self, reals, draws)
+
+    monkeypatch.setattr(GAN, "step", step)
+    with pytest.raises(RunFailed, match=r"NaN or infinity in .*last good checkpoint is .*images-00000032"):
+        run(recipe, tmp_path / "r")
+    state = final_state(tmp_path / "r")
+    assert all(bool(torch.isfinite(v).all()) for v in state["networks"]["generator"].values() if v.is_floating_point())
+
+
+def test_checkpoints_are_pruned_and_named_by_images(image_folder: Path, tmp_path: Path) -> None:
+    run(gan_recipe(image_folder, training={"images": 48, "checkpoint": 8, "keep_checkpoints": 3}), tmp_path / "r")
+    names = sorted(p.name for p in (tmp_path / "r" / "checkpoints").iterdir())
+    assert names == ["images-00000032", "images-00000040", "images-00000048", "latest"]
+
+
+def test_a_damaged_checkpoint_is_named_with_its_cure(image_folder: Path, tmp_path: Path) -> None:
+    recipe = gan_recipe(image_folder, training={"images": 32, "checkpoint": 16})
+    run(recipe, tmp_path / "r")
+    checkpoints = tmp_path / "r" / "checkpoints"
+    newest = checkpoints / "images-00000032"
+    content = (newest / "state.pt").read_bytes()
+    (newest / "state.pt").write_bytes(content[: len(content) // 2])
+    longer = gan_recipe(image_folder, training={"images": 48, "checkpoint": 16})
+    with pytest.raises(UserError, match=r"images-00000032/state\.pt: damaged .*delete .* to go on from images-00000016"):
+        run(longer, tmp_path / "r")
+    import shutil
+
+    shutil.rmtree(newest)
+    assert_same(run(longer, tmp_path / "r"), run(longer, tmp_path / "other"))
+
+
+def test_a_full_disk_loses_nothing(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = gan_recipe(image_folder, training={"images": 32, "checkpoint": 16})
+    original = torch.save
+    calls = 0
+
+    def save(*args: Any, **kwargs: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(28, "No space left on device")
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(RunFailed, match=r"disk full while writing .*images-00000032.*images-00000016 is whole.*same command"):
+        run(recipe, tmp_path / "r")
+    assert final_state(tmp_path / "r")["images"] == 16
+    assert_same(run(recipe, tmp_path / "r"), run(recipe, tmp_path / "other"))
+
+
+def test_schedule(image_folder: Path) -> None:
+    recipe = gan_recipe(image_folder, training={"images": 1000, "batch": 10}, optimiser={"warmup": 100, "decay": 0.5})
+    assert schedule(0, recipe) == pytest.approx(0.1)
+    assert schedule(90, recipe) == 1.0
+    assert schedule(500, recipe) == 1.0
+    assert schedule(750, recipe) == pytest.approx(0.55)
+    assert schedule(1000, recipe) == pytest.approx(0.1)
