@@ -1,0 +1,99 @@
+"""The same generator as run folder, ONNX file and image folder gives the same figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from distilgan.errors import UserError
+from distilgan.evaluation.agreement import picture_agreement
+from distilgan.evaluation.evaluate import Protocol, evaluate
+from distilgan.evaluation.profile import profile_target
+from distilgan.evaluation.sources import write_pictures
+from distilgan.export.onnx import export_onnx
+from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.perception.perceptual import build_perceptual
+
+SAMPLES = 24
+
+
+@pytest.fixture
+def protocol(image_folder: Path) -> Protocol:
+    return Protocol(data=str(image_folder), samples=SAMPLES, latency_runs=2)
+
+
+def test_folder_onnx_and_pictures_alike(teacher_folder: Path, tmp_path: Path, protocol: Protocol) -> None:
+    network = StyleGAN2.from_pretrained(teacher_folder)
+    export_onnx(network, tmp_path / "onnx")
+    write_pictures(str(teacher_folder), tmp_path / "png", SAMPLES, protocol.seed)
+    results = [
+        evaluate(str(source), protocol, teacher=str(teacher_folder)).metrics
+        for source in (teacher_folder, tmp_path / "onnx" / "model.onnx", tmp_path / "png")
+    ]
+    names = [f"{m}{SAMPLES}_efficientnet" for m in ("fid", "kid", "precision", "recall", "density", "coverage")]
+    for name in names:
+        for other in results[1:]:  # ONNX differs by float rounding, which may move a pixel by one grey level
+            assert other[name] == pytest.approx(results[0][name], rel=2e-3, abs=2e-4), name
+    assert results[0]["psnr_teacher"] == 100.0
+    assert results[0]["ssim_teacher"] == pytest.approx(1)
+    assert results[1]["psnr_teacher"] > 60
+    assert "psnr_teacher" not in results[2]
+
+
+def test_costs_and_protocol_are_recorded(teacher_folder: Path, protocol: Protocol) -> None:
+    result = evaluate(str(teacher_folder), protocol)
+    facts = result.cost["student"]
+    assert facts["parameters"] > facts["parameters_mapping"] > 0
+    assert facts["macs"] > 0
+    assert facts["latency_ms_p50"] > 0
+    stored = json.loads(result.to_json())["protocol"]
+    assert stored["samples"] == SAMPLES
+    assert stored["reference_images"] == 24
+    assert len(stored["extractor_weights_sha256"]) == 64
+
+
+def test_agreement_by_hand() -> None:
+    first = torch.zeros(2, 3, 16, 16)
+    second = torch.full((2, 3, 16, 16), 0.2)
+    found = picture_agreement([(first, second)], build_perceptual("efficientnet-lite0"))
+    assert found["psnr"] == pytest.approx(20, abs=1e-4)  # 10 log10(2² / 0.2²)
+    # constant pictures: SSIM is its luminance term, (2ab + c) / (a² + b² + c) with c = (0.01 * 2)²
+    assert found["ssim"] == pytest.approx(0.0004 / (0.04 + 0.0004), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("nowhere", "no such file or folder"), ("README", "no such file"), ("x.onnx", "not a usable ONNX file")],
+)
+def test_unusable_sources(source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.onnx").write_text("not onnx")
+    with pytest.raises(UserError, match=message):
+        evaluate(source, Protocol(samples=8))
+
+
+def test_images_need_data(image_folder: Path) -> None:
+    with pytest.raises(UserError, match="give --data"):
+        evaluate(str(image_folder), Protocol(samples=8))
+
+
+def test_latents_must_fit(tmp_path: Path, teacher_folder: Path, protocol: Protocol) -> None:
+    from tests.conftest import tiny_generator
+
+    tiny_generator(z_dim=5).save_pretrained(tmp_path / "other")
+    with pytest.raises(UserError, match="latents differ"):
+        evaluate(str(tmp_path / "other"), protocol, teacher=str(teacher_folder))
+
+
+def test_profile_by_name_and_its_errors() -> None:
+    facts = profile_target("stylegan2", ["resolution=32", "channel_base=512", "keep=0.5"], runs=2)
+    assert facts["macs"] > 0
+    with pytest.raises(UserError, match="unknown key 'resolutoin'; did you mean resolution"):
+        profile_target("stylegan2", ["resolutoin=32"])
+    with pytest.raises(UserError, match="power of two"):
+        profile_target("stylegan2", ["resolution=48"])
+    with pytest.raises(UserError, match="did you mean stylegan2"):
+        profile_target("stylgan2", [])

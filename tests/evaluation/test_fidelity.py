@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from distilgan.evaluation.fidelity import frechet_distance, kernel_distance, precision_recall
+
+
+def test_frechet_distance_of_known_gaussians() -> None:
+    """Features with exactly known mean and covariance: d² = ‖μ‖² + Tr(Σ + Σ' - 2 (ΣΣ')^½), diagonal case by hand."""
+    torch.manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(400, 3, dtype=torch.float64) - 0).Q
+    basis = torch.linalg.qr(basis - basis.mean(0)).Q * math.sqrt(399)  # zero mean, unit sample covariance
+    first = basis * torch.tensor([1.0, 2.0, 3.0])
+    second = basis * torch.tensor([2.0, 2.0, 1.0]) + torch.tensor([1.0, 0.0, -2.0])
+    expected = 5 + (1 - 2) ** 2 + 0 + (3 - 1) ** 2
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-6)
+
+
+def test_kernel_distance_by_definition() -> None:
+    """The unbiased estimator written out with loops."""
+    torch.manual_seed(1)
+    x, y = torch.randn(6, 4).double(), torch.randn(6, 4).double() + 0.5
+
+    def k(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float((a @ b / 4 + 1) ** 3)
+
+    within = sum(k(s[i], s[j]) for s in (x, y) for i in range(6) for j in range(6) if i != j) / 30
+    across = sum(k(a, b) for a in x for b in y) / 36
+    assert kernel_distance(x, y) == pytest.approx(within - 2 * across, rel=1e-9)
+
+
+def test_kernel_distance_is_unbiased_and_deterministic() -> None:
+    torch.manual_seed(2)
+    values = [kernel_distance(torch.randn(40, 8), torch.randn(40, 8)) for _ in range(30)]
+    mean, error = sum(values) / 30, float(torch.tensor(values).std()) / 30**0.5
+    assert abs(mean) < 3 * error
+    x, y = torch.randn(2, 20, 8)
+    assert kernel_distance(x, y) == pytest.approx(kernel_distance(x, y), rel=1e-12)
+
+
+def test_precision_recall_on_a_line() -> None:
+    """Reals at 0, 1, 2, 3; fakes at 0.4 and 100; k = 1: every real ball has radius 1."""
+    real = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
+    fake = torch.tensor([[0.4], [100.0]])
+    found = precision_recall(real, fake, k=1)
+    assert found["precision"] == 0.5  # 0.4 is inside, 100 is not
+    assert found["recall"] == 1.0  # both fakes' balls have radius 99.6
+    assert found["density"] == 1.0  # 0.4 lies in two balls (of 0 and 1): 2 / (1 * 2)
+    assert found["coverage"] == 0.5  # the balls of 0 and 1 hold a fake
+
+
+def test_equal_sets_are_covered() -> None:
+    x = torch.randn(50, 4)
+    found = precision_recall(x, x.clone(), k=3)
+    assert found["precision"] == found["recall"] == found["coverage"] == 1.0

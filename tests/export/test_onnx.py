@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from distilgan.errors import RunFailed
+from distilgan.evaluation.onnx_session import onnx_facts, open_session
+from distilgan.export import onnx as exporting
+from distilgan.export.onnx import export_onnx
+from tests.conftest import tiny_generator
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "out"
+    export_onnx(tiny_generator(), folder)
+    return folder
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_three_files_agree_with_torch(exported: Path, batch: int) -> None:
+    network = tiny_generator()
+    network.mapping.w_avg.zero_()
+    z, psi = torch.randn(batch, 12), np.float32([0.6])
+    expected = network(z, truncation=0.6).numpy()
+    (joined,) = open_session(exported / "model.onnx").run(None, {"z": z.numpy(), "truncation": psi})
+    (w,) = open_session(exported / "mapping.onnx").run(None, {"z": z.numpy(), "truncation": psi})
+    (image,) = open_session(exported / "synthesis.onnx").run(None, {"w": w})
+    np.testing.assert_allclose(joined, expected, atol=1e-5)
+    np.testing.assert_allclose(image, expected, atol=1e-5)
+
+
+def test_facts_describe_the_files(exported: Path) -> None:
+    facts = json.loads((exported / "export.json").read_text())
+    assert facts["opset"] == 18
+    for name, file in facts["files"].items():
+        content = (exported / name).read_bytes()
+        assert file["bytes"] == len(content)
+        assert file["sha256"] == hashlib.sha256(content).hexdigest()
+        assert 0 <= file["max_difference_from_torch"] < 1e-5
+        assert str(Path.cwd()).encode() not in content
+    assert sorted(p.name for p in exported.iterdir()) == ["export.json", "mapping.onnx", "model.onnx", "synthesis.onnx"]
+    assert onnx_facts(exported / "model.onnx")["macs"] == facts["macs"]
+    model = onnx.load(str(exported / "model.onnx"))
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "compare", lambda *_: 0.5)
+    with pytest.raises(RunFailed, match="differs from torch by 0.5"):
+        export_onnx(tiny_generator(), tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distilgan.errors import UserError
+from distilgan.recipe import apply_override, difference, dump_recipe, known_keys, load_recipe, packaged, parse_recipe
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_packaged_recipes_are_valid_and_round_trip(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+    again = parse_recipe(yaml.safe_load(dump_recipe(recipe)), "dump")
+    assert again == recipe
+    assert load_recipe(name, smoke=True).training.images <= 64
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainig.batch=4", r"unknown key trainig; did you mean training\.batch|unknown key trainig"),
+        ("training.bach=4", r"unknown key training\.bach; did you mean training\.batch"),
+        ("training.batch=many", r"training\.batch='many': input should be a valid integer"),
+        ("training.batch=0", r"training\.batch=0: input should be greater than or equal to 1"),
+        ("student.score=best", r"student\.score='best': input should be 'dcp', 'cagc', 'l1' or 'random'"),
+        ("student=3", r"student=3"),
+        ("training.batch", "is not an override: write key=value"),
+        ("seed.x=1", "seed is a single value, not a section|seed"),
+        ("training.micro_batch=5", r"training\.batch=16 is not a multiple of training\.micro_batch=5"),
+        ("teacher=null", "teacher is null: then student.init must be random"),
+        ("data.resolution=48", r"data\.resolution=48: StyleGAN2 needs a power of two"),
+        ("optimiser.lr=.inf", r"optimiser\.lr"),
+        ("method=styelkd", "method='styelkd' is unknown"),
+    ],
+)
+def test_wrong_overrides_get_one_line_that_names_the_key(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_recipe("stylekd-faces", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_are_yaml() -> None:
+    recipe = load_recipe("stylekd-faces", ["student.channels=[8, 8]", "student.train_mapping=false", "evaluation.data=null"])
+    assert recipe.method == "stylekd"
+    assert recipe.student.channels == [8, 8]
+    assert recipe.student.train_mapping is False
+    assert recipe.evaluation.data is None
+
+
+def test_unknown_recipes_and_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown recipe 'stylekd-face'; did you mean stylekd-faces"):
+        load_recipe("stylekd-face")
+    with pytest.raises(UserError, match="no such file"):
+        load_recipe(str(tmp_path / "a.yaml"))
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("a: [1")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_recipe(str(bad))
+    bad.write_text("- a\n- b")
+    with pytest.raises(UserError, match="expected keys and values"):
+        load_recipe(str(bad))
+
+
+def test_difference_names_what_decides_the_weights() -> None:
+    recipe = load_recipe("stylekd-faces")
+    assert difference(recipe, load_recipe("stylekd-faces", ["training.report=7", "evaluation.samples=9"])) is None
+    assert difference(recipe, load_recipe("stylekd-faces", ["training.images=99999"])) is None
+    found = difference(recipe, load_recipe("stylekd-faces", ["student.keep=0.5"]))
+    assert found == "student.keep is 0.3 there and 0.5 here"
+
+
+def test_apply_override_makes_sections() -> None:
+    tree: dict[str, object] = {}
+    apply_override(tree, "a.b.c=1e-3")
+    assert tree == {"a": {"b": {"c": "1e-3"}}} or tree == {"a": {"b": {"c": 0.001}}}
+    assert "training.batch" in known_keys("gan")
