@@ -18,7 +18,12 @@ def gan_recipe(images: Path, **changes: Any) -> GANRecipe:
         "method": "gan",
         "data": {"path": str(images), "resolution": 16, "mirror": True},
         "network": {"channel_base": 128, "channel_max": 8, "z_dim": 8, "w_dim": 8, "mapping_layers": 2},
-        "regularisation": {"r1_gamma": 1.0, "r1_interval": 2, "path_length": 2.0, "diffaugment": ["color", "translation"]},
+        "regularisation": {
+            "r1_gamma": 1.0,
+            "r1_interval": 2,
+            "path_length": 2.0,
+            "diffaugment": ["color", "translation"],
+        },
         "training": training(),
     }
     recipe = parse_recipe(merge(tree, changes), "test")

@@ -27,9 +27,14 @@ def test_a_folder_replaces_the_old_one_only_when_it_is_complete(tmp_path: Path) 
     target = tmp_path / "f"
     with new_folder(target) as folder:
         (folder / "x").write_text("1")
-    with pytest.raises(OSError, match="boom"), new_folder(target) as folder:
-        (folder / "x").write_text("2")
-        raise OSError("boom")
+
+    def fail() -> None:
+        with new_folder(target) as folder:
+            (folder / "x").write_text("2")
+            raise OSError("boom")
+
+    with pytest.raises(OSError, match="boom"):
+        fail()
     assert (target / "x").read_text() == "1"
     with new_folder(target) as folder:
         (folder / "y").write_text("3")

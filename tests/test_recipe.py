@@ -44,7 +44,9 @@ def test_wrong_overrides_get_one_line_that_names_the_key(override: str, message:
 
 
 def test_overrides_are_yaml() -> None:
-    recipe = load_recipe("stylekd-faces", ["student.channels=[8, 8]", "student.train_mapping=false", "evaluation.data=null"])
+    recipe = load_recipe(
+        "stylekd-faces", ["student.channels=[8, 8]", "student.train_mapping=false", "evaluation.data=null"]
+    )
     assert recipe.method == "stylekd"
     assert recipe.student.channels == [8, 8]
     assert recipe.student.train_mapping is False

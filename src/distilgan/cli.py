@@ -17,11 +17,16 @@ app = typer.Typer(name="distilgan", no_args_is_help=True, add_completion=False, 
 data_app = typer.Typer(no_args_is_help=True, help="Make or check image sets.")
 app.add_typer(data_app, name="data")
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to change.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to change.", show_default=False)
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/RECIPE.", show_default=False)]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.", show_default=False)]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
-Precision = Annotated[str | None, typer.Option("--precision", help="32 or bf16; default: what the hardware does fast.", show_default=False)]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="32 or bf16; default: what the hardware does fast.", show_default=False),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="Shrink everything to seconds on a CPU.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check and show what would run, do nothing.")]
@@ -90,7 +95,9 @@ def evaluate(
 
 @app.command()
 def profile(
-    target: Annotated[str, typer.Argument(help="Run, generator folder, ONNX file, or stylegan2 with resolution=, channel_base= ...")],
+    target: Annotated[
+        str, typer.Argument(help="Run, generator folder, ONNX file, or stylegan2 with resolution=, channel_base= ...")
+    ],
     overrides: Overrides = None,
     runs: Annotated[int, typer.Option(help="Timed forwards.")] = 20,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: torch's.", show_default=False)] = None,
@@ -155,7 +162,9 @@ def data_faces(
 @data_app.command("check")
 def data_check(
     path: Annotated[str, typer.Argument(help="Folder, zip or builtin:NAME.")],
-    resolution: Annotated[int | None, typer.Option(help="Pixels; default: the first image's.", show_default=False)] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Pixels; default: the first image's.", show_default=False)
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse unusable files.")] = False,
     json: Json = False,
 ) -> None:
@@ -233,7 +242,9 @@ def _print_costs(costs: dict[str, dict[str, Any]]) -> None:
     for label, facts in costs.items():
         print(label)
         for key, value in facts.items():
-            text = f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)
+            text = (
+                f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)
+            )
             print(f"  {key:24} {text:>18}")
 
 

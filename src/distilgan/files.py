@@ -21,7 +21,9 @@ def disk_full_is_a_message(path: Path, safe: str = "") -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         rest = f"; {safe}" if safe else ""
-        raise RunFailed(f"disk full while writing {path}{rest}; free some space and give the same command again") from error
+        raise RunFailed(
+            f"disk full while writing {path}{rest}; free some space and give the same command again"
+        ) from error
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -63,7 +63,9 @@ def _trained(run: Run) -> bool:
 
 def _train(run: Run, images: ImageSet, device: str) -> None:
     method = build_method(run.recipe)
-    generator = fit(method, run.recipe, images, run.path, run.recipe.seed, Hardware(device, run.recipe.training.precision))
+    generator = fit(
+        method, run.recipe, images, run.path, run.recipe.seed, Hardware(device, run.recipe.training.precision)
+    )
     assert isinstance(generator, StyleGAN2)
     if not first_process():
         return

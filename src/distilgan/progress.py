@@ -26,7 +26,12 @@ class Progress:
         console = Console(stderr=True)
         self._bar = (
             RichProgress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), console=console
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(),
+                TimeRemainingColumn(),
+                console=console,
             )
             if enabled and console.is_terminal
             else None
@@ -51,14 +56,20 @@ class Progress:
 
     def show(self, means: dict[str, float]) -> None:
         """Report the newest loss terms; without a terminal at most one line in ten seconds."""
-        terms = "  ".join(f"{name} {value:.3f}" for name, value in means.items() if not name.startswith(("gradient", "score")))
+        terms = "  ".join(
+            f"{name} {value:.3f}" for name, value in means.items() if not name.startswith(("gradient", "score"))
+        )
         if self._bar is not None:
             self._bar.update(self._task, description=f"training  {terms}"[:90])
         elif self._enabled and (time.monotonic() - self._last_line > 10 or self._seen == self._total):
             self._last_line = time.monotonic()
             rate = (self._seen - self._first) / max(time.monotonic() - self._start, 1e-9)
             left = (self._total - self._seen) / max(rate, 1e-9)
-            print(f"{self._seen}/{self._total} images  {rate:.1f} images/s  {left:.0f} s left  {terms}", file=sys.stderr, flush=True)
+            print(
+                f"{self._seen}/{self._total} images  {rate:.1f} images/s  {left:.0f} s left  {terms}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def message(self, text: str) -> None:
         if self._enabled:

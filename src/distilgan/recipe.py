@@ -38,7 +38,9 @@ class Network(Section):
 
     channel_base: int = Field(4096, ge=8, description="width at resolution r is min(channel_base / r, channel_max)")
     channel_max: int = Field(192, ge=1)
-    discriminator_base: int | None = Field(None, ge=8, description="like channel_base, for the discriminator; null: the same")
+    discriminator_base: int | None = Field(
+        None, ge=8, description="like channel_base, for the discriminator; null: the same"
+    )
     discriminator_max: int | None = Field(None, ge=1)
     z_dim: int = Field(128, ge=1)
     w_dim: int = Field(128, ge=1)
@@ -54,7 +56,9 @@ class Student(Section):
     init: Literal["slice", "mapping", "random"] = Field(
         "slice", description="slice: mapping and chosen channels of the teacher; mapping: mapping only; random: nothing"
     )
-    keep: float = Field(0.3, gt=0, le=1, description="share of the teacher's channels that stay: c - floor((1 - keep) c)")
+    keep: float = Field(
+        0.3, gt=0, le=1, description="share of the teacher's channels that stay: c - floor((1 - keep) c)"
+    )
     channels: list[int] | None = Field(None, description="explicit widths, one a layer; replaces keep")
     score: Literal["dcp", "cagc", "l1", "random"] = Field("dcp", description="how channels are chosen for slice")
     score_samples: int = Field(512, ge=1, description="latents that the gradient scores look at")
@@ -101,7 +105,9 @@ class Optimiser(Section):
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     warmup: int = Field(0, ge=0, description="images over which the rate rises linearly")
-    decay: float = Field(0.0, ge=0, le=1, description="share of the run, at its end, over which the rate falls to a tenth")
+    decay: float = Field(
+        0.0, ge=0, le=1, description="share of the run, at its end, over which the rate falls to a tenth"
+    )
 
 
 class Training(Section):
@@ -112,12 +118,16 @@ class Training(Section):
     micro_batch: int | None = Field(None, ge=1, description="images a process holds at once; null: its whole share")
     style_mixing: float = Field(0.9, ge=0, le=1, description="probability of mixing two latents")
     ema_half_life: int = Field(2000, ge=1)
-    ema_rampup: float | None = Field(0.05, gt=0, description="half-life is at most this share of the images seen; null: no ramp")
+    ema_rampup: float | None = Field(
+        0.05, gt=0, description="half-life is at most this share of the images seen; null: no ramp"
+    )
     report: int = Field(1000, ge=1)
     sample: int = Field(5000, ge=1)
     checkpoint: int = Field(5000, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
-    precision: Literal["auto", "32", "bf16"] = Field("auto", description="auto: bf16 where the hardware multiplies it natively")
+    precision: Literal["auto", "32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the hardware multiplies it natively"
+    )
     workers: int = Field(0, ge=0, description="processes that decode images when the set does not fit in memory")
 
 
@@ -163,7 +173,9 @@ class StyleKDRecipe(BaseRecipe):
     """Distil a StyleGAN2 into a thinner one."""
 
     method: Literal["stylekd"]
-    teacher: str | None = Field(description="folder of a generator, a run, or builtin:NAME; null: no teacher, but its sizes from like")
+    teacher: str | None = Field(
+        description="folder of a generator, a run, or builtin:NAME; null: no teacher, but its sizes from like"
+    )
     like: str | None = Field(None, description="without a teacher: the generator whose architecture is thinned")
     critic: Literal["inherit", "fresh"] = "inherit"
     student: Student = Student()
@@ -266,7 +278,7 @@ def _complaint(error: ValidationError, tree: dict[str, Any]) -> str:
 
 def known_keys(method: str) -> list[str]:
     """All dotted keys of a method's recipe."""
-    models = {"gan": GANRecipe, "stylekd": StyleKDRecipe}
+    models: dict[str, type[BaseModel]] = {"gan": GANRecipe, "stylekd": StyleKDRecipe}
 
     def walk(model: type[BaseModel], prefix: str) -> list[str]:
         keys = []
@@ -296,7 +308,7 @@ def difference(made_by: BaseRecipe, now: BaseRecipe) -> str | None:
         free.add("training.images")
 
     def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        leaves = {}
+        leaves: dict[str, Any] = {}
         for key, value in tree.items():
             if f"{prefix}{key}" in free:
                 continue

@@ -10,9 +10,18 @@ import yaml
 
 from distilgan.errors import UserError
 from distilgan.files import write_atomic
-from distilgan.recipe import BaseRecipe, GANRecipe, StyleKDRecipe, difference, dump_recipe, parse_recipe
+from distilgan.recipe import GANRecipe, StyleKDRecipe, difference, dump_recipe, parse_recipe
 
-_MADE_BY_RUNS = ("checkpoints", "student", "samples", "export", "log.jsonl", "metrics.json", "report.html", "recipe.yaml")
+_MADE_BY_RUNS = (
+    "checkpoints",
+    "student",
+    "samples",
+    "export",
+    "log.jsonl",
+    "metrics.json",
+    "report.html",
+    "recipe.yaml",
+)
 
 
 @dataclass(frozen=True)

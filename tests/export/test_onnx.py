@@ -54,6 +54,6 @@ def test_facts_describe_the_files(exported: Path) -> None:
 
 def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "compare", lambda *_: 0.5)
-    with pytest.raises(RunFailed, match="differs from torch by 0.5"):
+    with pytest.raises(RunFailed, match=r"differs from torch by 0\.5"):
         export_onnx(tiny_generator(), tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distilgan.losses.latent_direction import cross_view_similarity, latent_offsets, sefa_directions, similarity_divergence
+from distilgan.losses.latent_direction import (
+    cross_view_similarity,
+    latent_offsets,
+    sefa_directions,
+    similarity_divergence,
+)
 
 
 def test_directions_are_sorted_orthonormal_eigenvectors() -> None:

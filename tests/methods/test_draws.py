@@ -27,4 +27,7 @@ def test_a_pure_function_of_seed_and_images() -> None:
 def test_shared_numbers_agree_between_shares() -> None:
     first, second = Draws(1, 5, 4, part=0, parts=2), Draws(1, 5, 4, part=1, parts=2)
     first.normal(2)
-    assert [first.shared_uniform(), first.shared_integer(0, 99)] == [second.shared_uniform(), second.shared_integer(0, 99)]
+    assert [first.shared_uniform(), first.shared_integer(0, 99)] == [
+        second.shared_uniform(),
+        second.shared_integer(0, 99),
+    ]

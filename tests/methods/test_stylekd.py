@@ -92,7 +92,9 @@ def test_a_thin_student_has_a_gradient_in_every_layer(image_folder: Path, teache
 
 
 @pytest.mark.parametrize("score", ["dcp", "cagc", "l1", "random"])
-def test_slicing_takes_mapping_and_channels_of_the_teacher(image_folder: Path, teacher_folder: Path, score: str) -> None:
+def test_slicing_takes_mapping_and_channels_of_the_teacher(
+    image_folder: Path, teacher_folder: Path, score: str
+) -> None:
     method = StyleKD(stylekd_recipe(image_folder, teacher_folder, student={"score": score}))
     assert method.teacher is not None
     teacher, student = method.teacher, method.generator

@@ -10,7 +10,12 @@ from tests.conftest import tiny_discriminator, tiny_generator
 
 # Parameter totals of the official networks (mapping depth 8), counted on the official code.
 GENERATORS = [(1024, 32768, 30_370_060), (512, 16384, 24_860_935), (256, 32768, 30_034_338), (64, 16384, 23_819_544)]
-DISCRIMINATORS = [(1024, 32768, 29_012_513), (256, 32768, 28_864_129), (256, 16384, 24_001_089), (32, 16384, 21_507_073)]
+DISCRIMINATORS = [
+    (1024, 32768, 29_012_513),
+    (256, 32768, 28_864_129),
+    (256, 16384, 24_001_089),
+    (32, 16384, 21_507_073),
+]
 
 
 @pytest.mark.parametrize(("resolution", "base", "total"), GENERATORS)

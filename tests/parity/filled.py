@@ -32,3 +32,30 @@ def _scrambled(count: int, phase: int) -> Tensor:
     """Numbers of unit deviation without visible order: the fraction of a large sine."""
     wave = torch.sin(torch.arange(count, dtype=torch.float64) * 12.9898 + phase) * 43758.5453
     return (wave - wave.floor() - 0.5) * 12**0.5
+
+
+def fill_convolutional(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Like `fill`, with convolutions that keep the size of activations and batch statistics that are positive."""
+    new = {}
+    for name, value in fill(state).items():
+        if value.dim() == 4:
+            value = value * (2 / value[0].numel()) ** 0.5
+        elif name.endswith("running_var"):
+            value = value.abs() + 0.5
+        elif name.endswith("bn.weight"):
+            value = 1 + 0.1 * value
+        elif name.endswith("num_batches_tracked"):
+            value = torch.zeros_like(value)
+        else:
+            value = 0.1 * value
+        new[name] = value
+    return new
+
+
+def pictures(n: int, size: int) -> Tensor:
+    """8-bit pictures with structure at several scales."""
+    x = torch.arange(size, dtype=torch.float64) / size * 6.28
+    index = torch.arange(n * 3, dtype=torch.float64).reshape(n, 3, 1, 1)
+    waves = torch.sin((1 + index) * x[:, None] + index) * torch.cos((2 + index) * x + 2 * index)
+    noise = latents(1, n * 3 * size * size).double().reshape(n, 3, size, size)
+    return (127.5 + 80 * waves + 15 * noise).clamp(0, 255).to(torch.uint8)

@@ -45,7 +45,12 @@ class Killed(BaseException):
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 @pytest.mark.parametrize("method", ["gan", "stylekd"])
 def test_a_resumed_run_ends_bit_identical(
-    image_folder: Path, teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, precision: str
+    image_folder: Path,
+    teacher_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    precision: str,
 ) -> None:
     """Interrupted between two checkpoints, in the middle of R1 and path-length intervals."""
     changes = {"training": {"images": 64, "checkpoint": 24, "precision": precision}}
@@ -215,7 +220,9 @@ if os.environ["RANK"] == "0":
 
 
 @pytest.mark.parametrize("method", ["gan", "stylekd"])
-def test_two_processes_have_the_gradients_of_one(image_folder: Path, teacher_folder: Path, tmp_path: Path, method: str) -> None:
+def test_two_processes_have_the_gradients_of_one(
+    image_folder: Path, teacher_folder: Path, tmp_path: Path, method: str
+) -> None:
     """torchrun with gloo and the same global batch; tolerance: the order of float32 sums."""
     if method == "gan":
         recipe: BaseRecipe = gan_recipe(image_folder, training={"images": 8}, regularisation={"path_length": 0})
@@ -224,8 +231,20 @@ def test_two_processes_have_the_gradients_of_one(image_folder: Path, teacher_fol
     expected = gradients_of_first_step(recipe)
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
     (tmp_path / "worker.py").write_text(WORKER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv-backend=c10d"]
-    command += ["--rdzv-endpoint=localhost:0", str(tmp_path / "worker.py"), str(tmp_path / "recipe.yaml"), str(tmp_path / "g.pt")]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--master_port=0",
+        "--rdzv-backend=c10d",
+    ]
+    command += [
+        "--rdzv-endpoint=localhost:0",
+        str(tmp_path / "worker.py"),
+        str(tmp_path / "recipe.yaml"),
+        str(tmp_path / "g.pt"),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -268,7 +287,9 @@ def test_a_damaged_checkpoint_is_named_with_its_cure(image_folder: Path, tmp_pat
     content = (newest / "state.pt").read_bytes()
     (newest / "state.pt").write_bytes(content[: len(content) // 2])
     longer = gan_recipe(image_folder, training={"images": 48, "checkpoint": 16})
-    with pytest.raises(UserError, match=r"images-00000032/state\.pt: damaged .*delete .* to go on from images-00000016"):
+    with pytest.raises(
+        UserError, match=r"images-00000032/state\.pt: damaged .*delete .* to go on from images-00000016"
+    ):
         run(longer, tmp_path / "r")
     import shutil
 
@@ -289,7 +310,9 @@ def test_a_full_disk_loses_nothing(image_folder: Path, tmp_path: Path, monkeypat
         original(*args, **kwargs)
 
     monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(RunFailed, match=r"disk full while writing .*images-00000032.*images-00000016 is whole.*same command"):
+    with pytest.raises(
+        RunFailed, match=r"disk full while writing .*images-00000032.*images-00000016 is whole.*same command"
+    ):
         run(recipe, tmp_path / "r")
     assert final_state(tmp_path / "r")["images"] == 16
     assert_same(run(recipe, tmp_path / "r"), run(recipe, tmp_path / "other"))

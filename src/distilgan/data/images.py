@@ -121,14 +121,18 @@ class ImageSet:
         UserError: no such path, no images, or (strict) an unusable file.
     """
 
-    def __init__(self, path: str | Path, resolution: int | None = None, *, strict: bool = False, limit: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, resolution: int | None = None, *, strict: bool = False, limit: int | None = None
+    ) -> None:
         self.path = builtin_path(str(path))
         if not self.path.exists():
             raise UserError(f"{self.path}: no such folder or zip of images")
         if self.path.is_file() and self.path.suffix.lower() != ".zip":
             raise UserError(f"{self.path}: expected a folder or a .zip of images")
         self._source = _Zip(self.path) if self.path.is_file() else _Folder(self.path)
-        names = [n for n in self._source.names if Path(n).suffix.lower() in EXTENSIONS and not Path(n).name.startswith(".")]
+        names = [
+            n for n in self._source.names if Path(n).suffix.lower() in EXTENSIONS and not Path(n).name.startswith(".")
+        ]
         if not names:
             raise UserError(f"{self.path}: holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
         self.skipped: list[Skipped] = []
@@ -175,7 +179,9 @@ class ImageSet:
             if limit and len(good) == limit:
                 break
         if not good:
-            raise UserError(f"{self.path}: none of its {len(self.names)} images can be read (first: {self._first_complaint()})")
+            raise UserError(
+                f"{self.path}: none of its {len(self.names)} images can be read (first: {self._first_complaint()})"
+            )
         self.names, self._pixels = good, torch.stack(pixels)
 
     def _probe(self, limit: int | None) -> None:
@@ -191,7 +197,9 @@ class ImageSet:
             if limit and len(good) == limit:
                 break
         if not good:
-            raise UserError(f"{self.path}: none of its {len(self.names)} images can be read (first: {self._first_complaint()})")
+            raise UserError(
+                f"{self.path}: none of its {len(self.names)} images can be read (first: {self._first_complaint()})"
+            )
         self.names = good
 
     def _decode(self, name: str) -> Tensor | None:
@@ -212,7 +220,9 @@ class ImageSet:
         if "cannot identify image file" in reason:
             reason = "not an image, whatever its name says"
         if self.strict:
-            raise UserError(f"{self.path}: {name} cannot be used ({reason}); mend or remove it, or set data.strict=false") from error
+            raise UserError(
+                f"{self.path}: {name} cannot be used ({reason}); mend or remove it, or set data.strict=false"
+            ) from error
         self.skipped.append(Skipped(name, reason))
 
     def _first_complaint(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -19,7 +18,9 @@ class EndlessShuffle(Sampler[list[tuple[int, bool]]]):
     p, p + parts, p + 2 parts, ...: the union over shares does not depend on their number.
     """
 
-    def __init__(self, length: int, batch: int, seed: int, *, start: int = 0, mirror: bool = False, part: int = 0, parts: int = 1) -> None:
+    def __init__(
+        self, length: int, batch: int, seed: int, *, start: int = 0, mirror: bool = False, part: int = 0, parts: int = 1
+    ) -> None:
         self.length, self.batch, self.seed, self.start = length, batch, seed, start
         self.mirror, self.part, self.parts = mirror, part, parts
 
@@ -50,7 +51,15 @@ class _Pictures(Dataset[Tensor]):
 
 
 def image_batches(
-    images: ImageSet, batch: int, seed: int, *, start: int = 0, mirror: bool = False, part: int = 0, parts: int = 1, workers: int = 0
+    images: ImageSet,
+    batch: int,
+    seed: int,
+    *,
+    start: int = 0,
+    mirror: bool = False,
+    part: int = 0,
+    parts: int = 1,
+    workers: int = 0,
 ) -> Iterator[Tensor]:
     """Endless uint8 batches [batch / parts, 3, R, R] from position `start` of the shuffle."""
     order = EndlessShuffle(len(images), batch, seed, start=start, mirror=mirror, part=part, parts=parts)

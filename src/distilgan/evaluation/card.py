@@ -33,7 +33,9 @@ def model_card(recipe: BaseRecipe, result: Result | None) -> str:
     ]
     if isinstance(recipe, StyleKDRecipe) and recipe.teacher:
         lines.append(f"- Teacher: `{recipe.teacher}`.")
-    lines.append(f"- Licence: {recipe.licence or 'not recorded; a student inherits the terms of its teacher and data'}.")
+    lines.append(
+        f"- Licence: {recipe.licence or 'not recorded; a student inherits the terms of its teacher and data'}."
+    )
     if result is not None and result.metrics:
         lines += ["", "## Measured", "", "| metric | value | teacher |", "|---|---|---|"]
         for name, value in result.metrics.items():

@@ -74,11 +74,11 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-class _LiveMemory(TorchDispatchMode):
+class _LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the bytes of all tensors that operations make and that are still alive."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known: set[int] = set()
 
@@ -112,10 +112,12 @@ def peak_activation_bytes(network: nn.Module, **inputs: Any) -> int:
         for p in [*network.parameters(), *network.buffers()]:
             memory._known.add(p.untyped_storage()._cdata)
         network(**inputs)
-    return memory.peak
+    return int(memory.peak)
 
 
-def latency(run: Callable[[], object], runs: int = 30, warmup: int = 5, synchronise: Callable[[], None] | None = None) -> dict[str, float]:
+def latency(
+    run: Callable[[], object], runs: int = 30, warmup: int = 5, synchronise: Callable[[], None] | None = None
+) -> dict[str, float]:
     """Milliseconds of `run()`: {"p50", "p90"} over `runs` calls after `warmup` uncounted ones."""
     wait = synchronise or (lambda: None)
     for _ in range(warmup):

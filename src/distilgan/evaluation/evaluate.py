@@ -57,7 +57,9 @@ class Result:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def evaluate(name: str, protocol: Protocol, teacher: str | None = None, extra_costs: dict[str, str] | None = None) -> Result:
+def evaluate(
+    name: str, protocol: Protocol, teacher: str | None = None, extra_costs: dict[str, str] | None = None
+) -> Result:
     """Measure the source `name` (run, folder, ONNX, images).
 
     Args:
@@ -97,7 +99,7 @@ def evaluate(name: str, protocol: Protocol, teacher: str | None = None, extra_co
         **asdict(protocol),
         "noise": "stored fields",
         "extractor_weights_sha256": extractor.weights,
-        "resize": f"{extractor.resize} to {extractor.resolution} px",
+        "resize": f"{extractor.resize_name} to {extractor.resolution} px",
         "threads": torch.get_num_threads(),
         "versions": {"distilgan": __version__, **{p: version(p) for p in ("torch", "torchmetrics", "numpy")}},
     }
@@ -120,7 +122,11 @@ def measure_cost(source: Generator | OnnxFile, runs: int = 30) -> dict[str, Any]
     """Parameters, MACs, peak activation memory and latency of one picture (batch 1)."""
     z = next(latents(source.z_dim, 1, EVALUATION_SEED))
     timed = latency(lambda: source.images(z), runs)
-    facts: dict[str, Any] = {"latency_ms_p50": timed["p50"], "latency_ms_p90": timed["p90"], "threads": torch.get_num_threads()}
+    facts: dict[str, Any] = {
+        "latency_ms_p50": timed["p50"],
+        "latency_ms_p90": timed["p90"],
+        "threads": torch.get_num_threads(),
+    }
     if isinstance(source, Generator):
         network, z = source.network, z.to(source.device)
         facts |= {

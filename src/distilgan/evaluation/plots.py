@@ -28,7 +28,9 @@ def line_plot(title: str, series: dict[str, list[tuple[float, float]]], width: i
     for tick in ticks(y0, y1):
         y = at(x0, tick).split(",")[1]
         parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y}" y2="{y}" class="grid"/>')
-        parts.append(f'<text x="{left - 6}" y="{y}" class="tick" text-anchor="end" dominant-baseline="middle">{tick:g}</text>')
+        parts.append(
+            f'<text x="{left - 6}" y="{y}" class="tick" text-anchor="end" dominant-baseline="middle">{tick:g}</text>'
+        )
     for tick in ticks(x0, x1):
         x = at(tick, y0).split(",")[0]
         parts.append(f'<text x="{x}" y="{height - 8}" class="tick" text-anchor="middle">{_short(tick)}</text>')
@@ -47,7 +49,7 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     step = 10 ** math.floor(math.log10(raw))
     step *= next(m for m in (1, 2, 5, 10) if step * m >= raw)
     first = math.ceil(low / step)
-    return [round(step * k, 10) for k in range(first, int(math.floor(high / step)) + 1)]
+    return [round(step * k, 10) for k in range(first, math.floor(high / step) + 1)]
 
 
 def _short(x: float) -> str:

@@ -13,7 +13,14 @@ from distilgan.evaluation.sources import Generator, OnnxFile, load_stylegan2
 from distilgan.networks.slicing import thinned
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
 
-_NUMBERS = {"resolution": 256, "channel_base": 32768, "channel_max": 512, "z_dim": 512, "w_dim": 512, "mapping_layers": 8}
+_NUMBERS = {
+    "resolution": 256,
+    "channel_base": 32768,
+    "channel_max": 512,
+    "z_dim": 512,
+    "w_dim": 512,
+    "mapping_layers": 8,
+}
 
 
 def profile_target(target: str, overrides: list[str], runs: int = 20, threads: int | None = None) -> dict[str, Any]:
@@ -40,7 +47,9 @@ def _source(target: str, overrides: list[str], threads: int | None) -> Generator
         if overrides:
             raise UserError(f"{overrides[0]}: keys are for a network by name, not for {target}")
         if not path.exists():
-            raise UserError(f"{target}: no such file or folder, and not a known network{near_names(target, ['stylegan2'])}")
+            raise UserError(
+                f"{target}: no such file or folder, and not a known network{near_names(target, ['stylegan2'])}"
+            )
         return OnnxFile(path, target, threads) if path.suffix == ".onnx" else Generator(load_stylegan2(path), target)
     values: dict[str, float] = {**_NUMBERS, "keep": 1.0}
     for override in overrides:

@@ -31,7 +31,8 @@ img { width: 100%; image-rendering: auto; border-radius: 4px; }
 table { border-collapse: collapse; margin: .4rem 0; } td, th { padding: .25rem .9rem .25rem 0; text-align: left; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } tr + tr td { border-top: 1px solid var(--line); }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem; margin: 1.2rem 0; }
-.facts div { border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; } .facts b { display: block; font-size: 1.35rem; }
+.facts div { border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; }
+.facts b { display: block; font-size: 1.35rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 1rem; }
 .plot { width: 100%; } .grid { stroke: var(--line); } .tick { font-size: 10px; fill: var(--dim); } .key { font-size: 12px; }
 pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: .8rem; font-size: 12.5px; }
@@ -61,7 +62,13 @@ _MEANING = {
 
 
 def write_report(
-    path: Path, recipe: BaseRecipe, result: Result, student: StyleGAN2, teacher: StyleGAN2 | None, images: ImageSet, log: Path
+    path: Path,
+    recipe: BaseRecipe,
+    result: Result,
+    student: StyleGAN2,
+    teacher: StyleGAN2 | None,
+    images: ImageSet,
+    log: Path,
 ) -> None:
     """Write the page of a finished run."""
     parts = [
@@ -94,10 +101,16 @@ def _facts(result: Result) -> str:
         boxes += [
             (f"1/{teacher['macs'] / student['macs']:.1f}", "of the teacher's multiply-adds"),
             (f"1/{rest[0] / rest[1]:.1f}", "of its parameters outside the mapping network"),
-            (f"1/{teacher['latency_ms_p50'] / student['latency_ms_p50']:.1f}", f"of its time, {student['threads']} threads"),
+            (
+                f"1/{teacher['latency_ms_p50'] / student['latency_ms_p50']:.1f}",
+                f"of its time, {student['threads']} threads",
+            ),
         ]
     for prefix, label in (("kid", "KID to the data"), ("psnr", "dB to the teacher's picture")):
-        name = next((n for n in result.metrics if n.startswith(prefix) and (prefix == "psnr" or not n.endswith("_teacher"))), None)
+        name = next(
+            (n for n in result.metrics if n.startswith(prefix) and (prefix == "psnr" or not n.endswith("_teacher"))),
+            None,
+        )
         if name:
             beside = f"; teacher {figure(result.teacher[name])}" if name in result.teacher else ""
             boxes.append((figure(result.metrics[name]), label + beside))
@@ -109,7 +122,7 @@ def _pictures(student: StyleGAN2, teacher: StyleGAN2 | None, images: ImageSet, s
     generator = torch.Generator().manual_seed(seed + 1)
     z = torch.randn(2 * columns, student.config.z_dim, generator=generator)
     rows = [("data", torch.stack([images[i % len(images)] for i in range(columns)]))]
-    for part in z.split(columns):
+    for part in torch.split(z, columns):
         if teacher is not None:
             rows.append(("teacher", to_uint8(teacher(part))))
         rows.append(("student" if teacher is not None else "generator", to_uint8(student(part))))
@@ -132,7 +145,10 @@ def _interpolation(student: StyleGAN2, teacher: StyleGAN2 | None, seed: int, col
 
 
 def _rows(rows: list[tuple[str, Tensor]]) -> str:
-    cells = [f"<span class='dim'>{name}</span><img alt='{name}' src='{_data_uri(picture_grid([row]))}'>" for name, row in rows]
+    cells = [
+        f"<span class='dim'>{name}</span><img alt='{name}' src='{_data_uri(picture_grid([row]))}'>"
+        for name, row in rows
+    ]
     return f"<div class='rows'>{''.join(cells)}</div>"
 
 
@@ -155,14 +171,17 @@ def _metric_table(result: Result) -> str:
 
 
 def _cost_table(result: Result) -> str:
-    rows = ["<tr><th><th class=n>parameters<th class=n>MACs<th class=n>peak activations<th class=n>p50<th class=n>p90<th class=n>threads</tr>"]
+    rows = [_row("th", "", "parameters", "MACs", "peak activations", "p50", "p90", "threads")]
     for label, c in result.cost.items():
         peak = f"{c['peak_activation_bytes'] / 2**20:.1f} MiB" if "peak_activation_bytes" in c else "–"
-        rows.append(
-            f"<tr><td>{html.escape(label)}<td class=n>{count(c.get('parameters'))}<td class=n>{count(c.get('macs'))}<td class=n>{peak}"
-            f"<td class=n>{c['latency_ms_p50']:.1f} ms<td class=n>{c['latency_ms_p90']:.1f} ms<td class=n>{c['threads']}</tr>"
-        )
+        times = (f"{c['latency_ms_p50']:.1f} ms", f"{c['latency_ms_p90']:.1f} ms")
+        rows.append(_row("td", label, count(c.get("parameters")), count(c.get("macs")), peak, *times, c["threads"]))
     return f"<table>{''.join(rows)}</table>"
+
+
+def _row(cell: str, first: str, *rest: object) -> str:
+    cells = "".join(f"<{cell} class=n>{html.escape(str(x))}" for x in rest)
+    return f"<tr><{cell}>{html.escape(first)}{cells}</tr>"
 
 
 def _curves(log: Path) -> str:
@@ -172,5 +191,7 @@ def _curves(log: Path) -> str:
         series = {n: [(x["images"], x["terms"][n]) for x in lines if n in x["terms"]] for n in names}
         series = {n: s for n, s in series.items() if s}
         if series:
-            plots.append(f"<figure><figcaption>{title} over images seen</figcaption>{line_plot(title, series)}</figure>")
+            plots.append(
+                f"<figure><figcaption>{title} over images seen</figcaption>{line_plot(title, series)}</figure>"
+            )
     return f"<div class='plots'>{''.join(plots)}</div>"

@@ -38,7 +38,7 @@ def latents(z_dim: int, count: int, seed: int) -> Iterator[Tensor]:
     """z ~ N(0, I) in batches of 16: the same numbers for every source with the same `seed`."""
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(count, z_dim, generator=generator)
-    yield from z.split(BATCH)
+    yield from torch.split(z, BATCH)
 
 
 @dataclass
@@ -73,7 +73,8 @@ class Generator:
     @torch.no_grad()
     def images(self, z: Tensor) -> Tensor:
         """[n, z_dim] -> [n, 3, R, R] in [-1, 1] and a little beyond, on the CPU."""
-        return self.network(z.to(self.device), truncation=self.truncation).cpu()
+        images: Tensor = self.network(z.to(self.device), truncation=self.truncation)
+        return images.cpu()
 
     def pixels(self, count: int, seed: int) -> Iterator[Tensor]:
         return (to_uint8(self.images(z)) for z in latents(self.z_dim, count, seed))
@@ -101,7 +102,7 @@ class OnnxFile:
         """[n, z_dim] -> [n, 3, R, R]."""
         inputs = {"z": z.numpy()}
         if self._takes_truncation:
-            inputs["truncation"] = np.float32([self.truncation])
+            inputs["truncation"] = np.asarray([self.truncation], np.float32)
         return torch.from_numpy(self.session.run(None, inputs)[0])
 
     def pixels(self, count: int, seed: int) -> Iterator[Tensor]:
@@ -128,7 +129,9 @@ def load_stylegan2(path: Path) -> StyleGAN2:
     return network
 
 
-def open_source(name: str, *, device: str = "cpu", truncation: float = 1.0, resolution: int | None = None) -> Folder | Generator | OnnxFile:
+def open_source(
+    name: str, *, device: str = "cpu", truncation: float = 1.0, resolution: int | None = None
+) -> Folder | Generator | OnnxFile:
     """Whatever `name` is: run, generator folder, builtin:NAME, ONNX file, image folder or zip.
 
     Raises:
@@ -153,7 +156,7 @@ def write_pictures(name: str, out: Path, count: int, seed: int, truncation: floa
     if out.suffix == ".png":
         columns = math.ceil(count**0.5)
         out.parent.mkdir(parents=True, exist_ok=True)
-        picture_grid(list(pixels.split(columns))).save(out)
+        picture_grid(list(torch.split(pixels, columns))).save(out)
         return out
     out.mkdir(parents=True, exist_ok=True)
     for i, picture in enumerate(pixels):

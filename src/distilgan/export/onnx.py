@@ -32,7 +32,7 @@ class _Mapping(nn.Module):
         self.mapping, self.num_ws = network.mapping, network.config.num_ws
 
     def forward(self, z: Tensor, truncation: Tensor) -> Tensor:
-        w = self.mapping(z)
+        w: Tensor = self.mapping(z)
         w = self.mapping.w_avg + truncation * (w - self.mapping.w_avg)
         return w[:, None].expand(-1, self.num_ws, -1)
 
@@ -87,7 +87,9 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
             "truncation": {"shape": [1], "range": "[0, 1]; 1 draws from everything"},
             "w": {"shape": ["batch", c.num_ws, c.w_dim], "range": "output of mapping.onnx"},
         },
-        "outputs": {"image": {"shape": ["batch", 3, c.resolution, c.resolution], "range": "[-1, 1] and a little beyond; clip"}},
+        "outputs": {
+            "image": {"shape": ["batch", 3, c.resolution, c.resolution], "range": "[-1, 1] and a little beyond; clip"}
+        },
         "noise": "stored fields, baked in",
         "parameters": count_parameters(network),
         "macs": count_macs(network, z=z[:1]),
@@ -100,7 +102,9 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
             _export(module.eval(), inputs, output, path, facts)
             difference = compare(path, module)
             if difference > TOLERANCE:
-                raise RunFailed(f"{name}: differs from torch by {difference:.2g} (allowed {TOLERANCE:g}); nothing was exported")
+                raise RunFailed(
+                    f"{name}: differs from torch by {difference:.2g} (allowed {TOLERANCE:g}); nothing was exported"
+                )
             content = path.read_bytes()
             facts["files"][name] = {
                 "bytes": len(content),

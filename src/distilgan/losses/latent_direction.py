@@ -24,7 +24,8 @@ def sefa_directions(style_weights: list[Tensor], count: int) -> Tensor:
     a = F.normalize(torch.cat([w.detach().double() for w in style_weights]), dim=1)
     values, vectors = torch.linalg.eigh(a.t() @ a)  # ascending
     order = torch.argsort(values, descending=True)[:count]
-    return vectors[:, order].t().float().contiguous()
+    top: Tensor = vectors[:, order].t()
+    return top.float().contiguous()
 
 
 def latent_offsets(directions: Tensor, choice: Tensor, length: Tensor, step: float) -> Tensor:
@@ -61,7 +62,10 @@ def cross_view_similarity(first: Tensor, second: Tensor, group: int) -> Tensor:
 
 
 def similarity_divergence(
-    teacher: Mapping[str, tuple[Tensor, Tensor]], student: Mapping[str, tuple[Tensor, Tensor]], group: int, temperature: float = 1.0
+    teacher: Mapping[str, tuple[Tensor, Tensor]],
+    student: Mapping[str, tuple[Tensor, Tensor]],
+    group: int,
+    temperature: float = 1.0,
 ) -> Tensor:
     """Σ_layers mean_rows KL( softmax(S_T / τ) ‖ softmax(S_S / τ) ), in [0, ∞); 0 when the similarities agree.
 

@@ -87,15 +87,20 @@ class AdversarialMethod(ABC):
         return {"generator": self.generator, "discriminator": self.discriminator}
 
     def optimisers(self) -> dict[str, torch.optim.Adam]:
-        """Adam for each player. Lazy regularisers join the main update, so its rate and betas need no correction for extra steps."""
+        """Adam for each player. Lazy regularisers join the main update, so that needs no correction for extra steps."""
         o = self._optimiser
 
         def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
             return torch.optim.Adam(network.parameters(), lr=lr, betas=(o.beta1, o.beta2), eps=1e-8, foreach=True)
 
-        return {"generator": adam(self.generator, o.lr), "discriminator": adam(self.discriminator, o.discriminator_lr or o.lr)}
+        return {
+            "generator": adam(self.generator, o.lr),
+            "discriminator": adam(self.discriminator, o.discriminator_lr or o.lr),
+        }
 
-    def prepare(self, played: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer], engine: Engine) -> None:
+    def prepare(
+        self, played: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer], engine: Engine
+    ) -> None:
         """Take the wrapped networks and optimisers from the loop."""
         self.played, self.optimiser, self.engine = played, optimisers, engine
         self.path_mean = self.path_mean.to(next(self.generator.parameters()).device)
@@ -110,7 +115,9 @@ class AdversarialMethod(ABC):
         """One update of both players from micro-batches of real pictures [n, 3, R, R]; returns detached raw terms."""
         report: Terms = {}
         inputs = [self.inputs(d) for d in draws]
-        kept = self._generate(inputs[0]) if len(inputs) == 1 else None  # accumulation regenerates instead of keeping graphs
+        kept = (
+            self._generate(inputs[0]) if len(inputs) == 1 else None
+        )  # accumulation regenerates instead of keeping graphs
 
         self.discriminator.requires_grad_(True)
         lazy = self.regularisation.r1_gamma > 0 and self.steps % self.regularisation.r1_interval == 0
@@ -131,7 +138,9 @@ class AdversarialMethod(ABC):
             with self._sync("generator", last=i == len(inputs) - 1):
                 views = kept if kept is not None else self._generate(given)
                 terms = {"gan": self._generator_gan(views.image, draw), **self.terms(views, draw)}
-                loss = torch.stack([self.weights[name] * value for name, value in terms.items() if self.weights[name]]).sum()
+                loss = torch.stack(
+                    [self.weights[name] * value for name, value in terms.items() if self.weights[name]]
+                ).sum()
                 self.engine.backward(loss / len(inputs))
             self._track_average(views)
             _add(report, terms, 1 / len(inputs))
@@ -163,7 +172,11 @@ class AdversarialMethod(ABC):
         fake_scores = self._judge(player, fake[: draws.count], draws)
         real_scores = self._judge(player, real, draws)
         loss = discriminator_logistic(real_scores, fake_scores)
-        terms = {"discriminator": loss.detach(), "score_real": real_scores.detach().mean(), "score_fake": fake_scores.detach().mean()}
+        terms = {
+            "discriminator": loss.detach(),
+            "score_real": real_scores.detach().mean(),
+            "score_fake": fake_scores.detach().mean(),
+        }
         if lazy:
             r1 = r1_penalty(real_scores, real)
             loss = loss + r1 * (self.regularisation.r1_gamma / 2 * self.regularisation.r1_interval)

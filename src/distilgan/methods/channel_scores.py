@@ -46,7 +46,7 @@ def channel_scores(teacher: StyleGAN2, kind: str, samples: int, seed: int) -> li
 
 def _consumers(network: StyleGAN2) -> list[Tensor]:
     top = network.synthesis.block(network.config.resolution)
-    return [layer.weight for _, layer in network.synthesis.layers()] + [top.torgb.weight]
+    return [*(layer.weight for _, layer in network.synthesis.layers()), top.torgb.weight]
 
 
 def _weight_gradients(network: StyleGAN2, loss: Tensor) -> list[Tensor]:

@@ -14,7 +14,9 @@ from torch import Tensor
 class Draws:
     """Random numbers for share `part` of `parts` of a batch of `batch` samples."""
 
-    def __init__(self, seed: int, images: int, batch: int, *, part: int = 0, parts: int = 1, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, seed: int, images: int, batch: int, *, part: int = 0, parts: int = 1, device: torch.device | str = "cpu"
+    ) -> None:
         words = np.random.SeedSequence([seed, images]).generate_state(2, np.uint64)
         self._generator = torch.Generator(device).manual_seed(int(words[0] >> 1))
         self._shared = np.random.default_rng(int(words[1]))
@@ -27,7 +29,9 @@ class Draws:
 
     def normal(self, *shape: int) -> Tensor:
         """N(0, 1), [count, *shape]."""
-        return torch.randn(self._batch, *shape, generator=self._generator, device=self.device)[self._part :: self._parts]
+        return torch.randn(self._batch, *shape, generator=self._generator, device=self.device)[
+            self._part :: self._parts
+        ]
 
     def uniform(self, *shape: int) -> Tensor:
         """U[0, 1), [count, *shape]."""

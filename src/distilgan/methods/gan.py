@@ -48,8 +48,12 @@ class GAN(AdversarialMethod):
                 conv_clamp=n.conv_clamp,
             )
         )
-        widths = discriminator_channels(resolution, n.discriminator_base or n.channel_base, n.discriminator_max or n.channel_max)
-        self.discriminator = Discriminator(DiscriminatorConfig(resolution, widths, n.label_dim, n.mbstd_group, n.conv_clamp))
+        widths = discriminator_channels(
+            resolution, n.discriminator_base or n.channel_base, n.discriminator_max or n.channel_max
+        )
+        self.discriminator = Discriminator(
+            DiscriminatorConfig(resolution, widths, n.label_dim, n.mbstd_group, n.conv_clamp)
+        )
         self.weights = {"gan": 1.0}
 
     def inputs(self, draws: Draws) -> dict[str, Any]:

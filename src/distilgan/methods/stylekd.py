@@ -48,7 +48,8 @@ class StyleKD(AdversarialMethod):
         self.perceptual = build_perceptual(recipe.perceptual) if "perceptual" in self.weights else None
 
         self.direction = recipe.latent_direction
-        self.directions, self.taps = torch.zeros(0), ()
+        self.directions = torch.zeros(0)
+        self.taps: tuple[str, ...] = ()
         if "latent_direction" in self.weights:
             self.taps = tuple(self.direction.taps or _default_taps(model))
             check_taps(self.taps, model.tap_names)
@@ -85,8 +86,9 @@ class StyleKD(AdversarialMethod):
             with self.engine.autocast():
                 terms["perceptual"] = self.perceptual(mine, target).mean()
         if self.taps:
-            pairs = [{k: (f[:n], f[n:]) for k, f in features.items()} for features in (teacher.features, views.features)]
-            terms["latent_direction"] = similarity_divergence(*pairs, self.direction.group, self.direction.temperature)
+            theirs, ours = ({k: (f[:n], f[n:]) for k, f in x.features.items()} for x in (teacher, views))
+            d = self.direction
+            terms["latent_direction"] = similarity_divergence(theirs, ours, d.group, d.temperature)
         return terms
 
     # -- what the loop asks ------------------------------------------------------------------------------------------
@@ -102,8 +104,13 @@ class StyleKD(AdversarialMethod):
     def _student(self, model: StyleGAN2, recipe: StyleKDRecipe, seed: int) -> StyleGAN2:
         s = recipe.student
         channels = s.channels or thinned(model.config.channels, s.keep)
-        if len(channels) != len(model.config.channels) or any(c > t for c, t in zip(channels, model.config.channels, strict=True)):
-            raise UserError(f"student.channels={channels}: needs {len(model.config.channels)} widths, none above the teacher's {model.config.channels}")
+        if len(channels) != len(model.config.channels) or any(
+            c > t for c, t in zip(channels, model.config.channels, strict=True)
+        ):
+            raise UserError(
+                f"student.channels={channels}: needs {len(model.config.channels)} widths, "
+                f"none above the teacher's {model.config.channels}"
+            )
         if s.init == "slice":
             scores = channel_scores(model, s.score, s.score_samples, seed)
             student = slice_generator(model, best_channels(scores, channels))
@@ -129,7 +136,9 @@ class StyleKD(AdversarialMethod):
 def _load_teacher(recipe: StyleKDRecipe) -> StyleGAN2:
     model = StyleGAN2.from_pretrained(builtin_path(str(recipe.teacher or recipe.like))).requires_grad_(False)
     if model.config.resolution != recipe.data.resolution:
-        raise UserError(f"data.resolution={recipe.data.resolution}: the teacher's pictures have {model.config.resolution} px")
+        raise UserError(
+            f"data.resolution={recipe.data.resolution}: the teacher's pictures have {model.config.resolution} px"
+        )
     return model
 
 
@@ -143,7 +152,9 @@ def _semantic_directions(teacher: StyleGAN2, recipe: StyleKDRecipe) -> Tensor:
     d = recipe.latent_direction
     blocks = [r for r in teacher.config.resolutions if d.first_block <= r <= (d.last_block or 128)]
     if not blocks:
-        raise UserError(f"latent_direction.first_block={d.first_block}: the teacher has no block between there and {d.last_block or 128}")
+        raise UserError(
+            f"latent_direction.first_block={d.first_block}: the teacher has no block between there and {d.last_block or 128}"
+        )
     found = []
     for resolution in blocks:
         block = teacher.synthesis.block(resolution)

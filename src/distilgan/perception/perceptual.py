@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import torch.nn.functional as F
@@ -50,5 +51,5 @@ def build_perceptual(spec: str) -> nn.Module:
     if spec.startswith("lpips:"):
         from distilgan.perception.lpips import load_lpips
 
-        return load_lpips(spec.removeprefix("lpips:"))
+        return load_lpips(Path(spec.removeprefix("lpips:")))
     raise UserError(f"perceptual={spec!r} is unknown; known: efficientnet-lite0, lpips:PATH")

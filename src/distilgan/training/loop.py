@@ -48,9 +48,11 @@ class Hardware:
 def multiplies_bf16(device: str) -> bool:
     """Whether the hardware has bf16 matrix products of its own (emulated ones are slower than float32)."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     flags = torch.backends.cpu.get_cpu_capability()
-    return "AVX512" in flags and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _cpu_has("avx512_bf16", "amx_bf16")
+    return (
+        "AVX512" in flags and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _cpu_has("avx512_bf16", "amx_bf16")
+    )
 
 
 def _cpu_has(*features: str) -> bool:
@@ -79,7 +81,9 @@ def make_fabric(hardware: Hardware) -> Fabric:
     return fabric
 
 
-def fit(method: AdversarialMethod, recipe: BaseRecipe, images: ImageSet, out: Path, seed: int, hardware: Hardware) -> nn.Module:
+def fit(
+    method: AdversarialMethod, recipe: BaseRecipe, images: ImageSet, out: Path, seed: int, hardware: Hardware
+) -> nn.Module:
     """Train `method` for `recipe.training.images` images and return the averaged generator.
 
     Writes checkpoints/, log.jsonl and samples/ below `out`; goes on from the newest checkpoint there.
@@ -103,7 +107,9 @@ def fit(method: AdversarialMethod, recipe: BaseRecipe, images: ImageSet, out: Pa
     played, wrapped = {}, {}
     for name, network in method.trainable().items():
         played[name], wrapped[name] = fabric.setup(network, optimisers[name])
-    method.prepare(played, wrapped, _engine(fabric, hardware))
+    engine = _engine(fabric, hardware)
+    mean = engine.mean_over_processes
+    method.prepare(played, wrapped, engine)
     ema = EMA(method.generator, t.ema_half_life, t.ema_rampup)
 
     # -- resume ------------------------------------------------------------------------------------------------------
@@ -140,7 +146,14 @@ def fit(method: AdversarialMethod, recipe: BaseRecipe, images: ImageSet, out: Pa
             for name, optimiser in optimisers.items():
                 optimiser.param_groups[0]["lr"] = lr[name] * schedule(seen, recipe)
             draws = [
-                Draws(seed, seen, t.batch, part=fabric.global_rank + fabric.world_size * m, parts=parts, device=fabric.device)
+                Draws(
+                    seed,
+                    seen,
+                    t.batch,
+                    part=fabric.global_rank + fabric.world_size * m,
+                    parts=parts,
+                    device=fabric.device,
+                )
                 for m in range(micro)
             ]
             batch = [_on_device(next(r), fabric.device) for r in reals]
@@ -152,11 +165,12 @@ def fit(method: AdversarialMethod, recipe: BaseRecipe, images: ImageSet, out: Pa
                 counts[name] = counts.get(name, 0) + 1
             progress.advance(seen)
 
-            def due(every: int, before: int = before) -> bool:
-                return before // every != seen // every or seen == t.images
+            def due(every: int, passed: tuple[int, int] = (before, seen)) -> bool:
+                return passed[0] // every != passed[1] // every or passed[1] == t.images
 
-            if due(t.report) or due(t.checkpoint) or signals.received:
-                means = {name: float(fabric.all_reduce(totals[name] / counts[name], reduce_op="mean")) for name in totals}
+            stop = _agreed(fabric, signals.received)
+            if due(t.report) or due(t.checkpoint) or stop:
+                means = {name: float(mean(total / counts[name])) for name, total in totals.items()}
                 _guard(means, method, checkpoints, seen)
                 if log is not None and means:
                     seconds = time.perf_counter() - clock
@@ -175,11 +189,11 @@ def fit(method: AdversarialMethod, recipe: BaseRecipe, images: ImageSet, out: Pa
                 clock, clock_images = time.perf_counter(), seen
             if due(t.sample) and fabric.global_rank == 0:
                 save_samples(out, method, ema.network, images, recipe, seed, seen)
-            if due(t.checkpoint) or signals.received:
+            if due(t.checkpoint) or stop:
                 saved = save()
-                if signals.received and seen < t.images:
-                    progress.message(f"{signal.Signals(signals.received).name}: saved {saved}; the same command goes on from there")
-                    raise Interrupted(signals.received)
+                if stop and seen < t.images:
+                    progress.message(f"{signal.Signals(stop).name}: saved {saved}; the same command goes on from there")
+                    raise Interrupted(stop)
                 clock, clock_images = time.perf_counter(), seen
     if log is not None:
         log.close()
@@ -225,7 +239,9 @@ def _state(method: AdversarialMethod, optimisers: dict[str, torch.optim.Adam], e
     }
 
 
-def _restore(state: dict[str, Any], method: AdversarialMethod, optimisers: dict[str, torch.optim.Adam], ema: EMA) -> int:
+def _restore(
+    state: dict[str, Any], method: AdversarialMethod, optimisers: dict[str, torch.optim.Adam], ema: EMA
+) -> int:
     for name, network in method.trainable().items():
         network.load_state_dict(state["networks"][name])
     for name, optimiser in optimisers.items():
@@ -246,7 +262,16 @@ def _open_log(path: Path, seen: int) -> Any:
             except (ValueError, KeyError):
                 continue
     path.write_text("".join(f"{line}\n" for line in kept))
-    return open(path, "a")  # noqa: SIM115 - closed at the end of the run
+    return open(path, "a")
+
+
+def _agreed(fabric: Fabric, received: int) -> int:
+    """The signal that any process received, so that all stop after the same step."""
+    if fabric.world_size == 1:
+        return received
+    found = fabric.all_reduce(torch.tensor(float(received), device=fabric.device), reduce_op="max")
+    assert isinstance(found, Tensor)
+    return int(found)
 
 
 def _guard(means: dict[str, float], method: AdversarialMethod, checkpoints: Path, seen: int) -> None:
@@ -254,12 +279,14 @@ def _guard(means: dict[str, float], method: AdversarialMethod, checkpoints: Path
     bad = [name for name, value in means.items() if not math.isfinite(value)]
     if not bad:
         parameters = [p for network in method.trainable().values() for p in network.parameters()]
-        if not bool(torch.isfinite(torch.stack(torch._foreach_norm(parameters))).all()):
+        if not bool(torch.isfinite(torch.stack(torch._foreach_norm(list[Tensor](parameters)))).all()):
             bad = ["weights"]
     if bad:
         last = latest_checkpoint(checkpoints)
         good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
-        raise RunFailed(f"NaN or infinity in {', '.join(bad)} after {seen} images; {good}; lower optimiser.lr or use --precision 32")
+        raise RunFailed(
+            f"NaN or infinity in {', '.join(bad)} after {seen} images; {good}; lower optimiser.lr or use --precision 32"
+        )
 
 
 class _Signals:

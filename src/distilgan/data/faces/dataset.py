@@ -41,7 +41,14 @@ def render_set(
     if out.exists() and out.suffix == ".zip":
         raise UserError(f"{out} exists already: remove it or choose another name")
     folder = out.with_suffix(".partial") if out.suffix == ".zip" else out
-    manifest = {"generator": "distilgan faces", "renderer": RENDERER, "count": count, "size": size, "seed": seed, "licence": "CC0-1.0"}
+    manifest = {
+        "generator": "distilgan faces",
+        "renderer": RENDERER,
+        "count": count,
+        "size": size,
+        "seed": seed,
+        "licence": "CC0-1.0",
+    }
     _claim(folder, manifest)
     missing = [i for i in range(count) if not (folder / picture_name(i)).exists()]
     jobs = [(folder, i, size, seed) for i in missing]
@@ -68,8 +75,12 @@ def _claim(folder: Path, manifest: dict[str, object]) -> None:
     path = folder / "faces.json"
     if path.exists():
         found = json.loads(path.read_text())
-        if {k: found.get(k) for k in ("renderer", "size", "seed")} != {k: manifest[k] for k in ("renderer", "size", "seed")}:
-            raise UserError(f"{path} describes another set (size {found.get('size')}, seed {found.get('seed')}): choose another folder")
+        if {k: found.get(k) for k in ("renderer", "size", "seed")} != {
+            k: manifest[k] for k in ("renderer", "size", "seed")
+        }:
+            raise UserError(
+                f"{path} describes another set (size {found.get('size')}, seed {found.get('seed')}): choose another folder"
+            )
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)

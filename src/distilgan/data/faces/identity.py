@@ -176,7 +176,9 @@ def _sample_hair(rng: np.random.Generator, male: float, age: float, darkness: fl
 def sample_identity(rng: np.random.Generator) -> Identity:
     """Draw a person: age child to old, both sexes and between, all ancestries, shape changes with σ = 0.3."""
     male = float(np.clip(rng.beta(0.5, 0.5), 0.02, 0.98))
-    age = float(rng.choice([rng.uniform(0.45, 0.6), rng.uniform(0.6, 0.8), rng.uniform(0.8, 1.0)], p=[0.15, 0.55, 0.30]))
+    age = float(
+        rng.choice([rng.uniform(0.45, 0.6), rng.uniform(0.6, 0.8), rng.uniform(0.8, 1.0)], p=[0.15, 0.55, 0.30])
+    )
     ancestry = rng.dirichlet([0.6, 0.6, 0.6])
     phenotype = {
         "gender": 1 - male,  # the head model runs from male (0) to female (1)
@@ -197,7 +199,11 @@ def sample_identity(rng: np.random.Generator) -> Identity:
     albedo = _jitter(rng, _tone(darkness), 0.012)
     lips = _mix(albedo, (0.66, 0.30, 0.29), 0.55 - 0.2 * darkness)
     if male < 0.4 and rng.uniform() < 0.45:
-        lips = _mix(lips, _hsv(rng.uniform(0.94, 1.02) % 1.0, rng.uniform(0.6, 0.85), rng.uniform(0.45, 0.8)), rng.uniform(0.4, 0.9))
+        lips = _mix(
+            lips,
+            _hsv(rng.uniform(0.94, 1.02) % 1.0, rng.uniform(0.6, 0.85), rng.uniform(0.45, 0.8)),
+            rng.uniform(0.4, 0.9),
+        )
     bearded = male > 0.6 and age > 0.58 and rng.uniform() < 0.5
     hair = _sample_hair(rng, male, age, darkness)
     skin = Skin(
@@ -234,11 +240,17 @@ def sample_expression(rng: np.random.Generator) -> dict[str, float]:
 def sample_capture(rng: np.random.Generator) -> Capture:
     """Draw a portrait: near frontal, lit from above and to one side, soft background."""
     azimuth, elevation = np.radians(rng.uniform(-65, 65)), np.radians(rng.uniform(5, 55))
-    light = (float(np.sin(azimuth) * np.cos(elevation)), float(np.sin(elevation)), float(np.cos(azimuth) * np.cos(elevation)))
+    light = (
+        float(np.sin(azimuth) * np.cos(elevation)),
+        float(np.sin(elevation)),
+        float(np.cos(azimuth) * np.cos(elevation)),
+    )
     warmth = float(rng.uniform(-1, 1))
     hue, saturation, value = rng.uniform(), rng.beta(1.3, 3.6), rng.uniform(0.12, 0.88)
     first = _hsv(hue, saturation, value)
-    second = _hsv((hue + rng.normal(0, 0.08)) % 1, rng.beta(1.3, 3.6), float(np.clip(value + rng.normal(0, 0.2), 0.05, 0.95)))
+    second = _hsv(
+        (hue + rng.normal(0, 0.08)) % 1, rng.beta(1.3, 3.6), float(np.clip(value + rng.normal(0, 0.2), 0.05, 0.95))
+    )
     return Capture(
         yaw=float(np.clip(rng.normal(0, 11), -30, 30)),
         pitch=float(np.clip(rng.normal(0, 5), -14, 14)),

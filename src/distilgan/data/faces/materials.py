@@ -21,7 +21,9 @@ def linear(colour: Colour | Array) -> Array:
 def srgb(light: Array) -> Array:
     """Linear light to sRGB."""
     c = np.clip(light, 0, 1)
-    return np.where(c <= 0.0031308, c * 12.92, 1.055 * np.power(c, 1 / 2.4, where=c > 0, out=np.zeros_like(c)) - 0.055).astype(np.float32)
+    return np.where(
+        c <= 0.0031308, c * 12.92, 1.055 * np.power(c, 1 / 2.4, where=c > 0, out=np.zeros_like(c)) - 0.055
+    ).astype(np.float32)
 
 
 def waves(points: Array, seed: int, frequency: float, octaves: int = 4) -> Array:
@@ -32,7 +34,8 @@ def waves(points: Array, seed: int, frequency: float, octaves: int = 4) -> Array
         directions = rng.normal(0, frequency * 1.8**octave, (3, 3)).astype(np.float32)
         phases = rng.uniform(0, 2 * np.pi, 3).astype(np.float32)
         total += (np.sin(points @ directions + phases).sum(1) / 1.5**octave).astype(np.float32)
-    return total / np.float32(np.sqrt(1.5 * sum(1 / 2.25**o for o in range(octaves))))
+    result: Array = total / np.sqrt(1.5 * sum(1 / 2.25**o for o in range(octaves)), dtype=np.float32)
+    return result
 
 
 def _blend(base: Array, colour: Array, weight: Array) -> Array:
@@ -42,7 +45,8 @@ def _blend(base: Array, colour: Array, weight: Array) -> Array:
 
 def _blob(points: Array, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Array:
     offset = (points - np.asarray(centre, np.float32)) / np.asarray(radii, np.float32)
-    return np.exp(-(offset**2).sum(1)).astype(np.float32)
+    result: Array = np.exp(-(offset**2).sum(1))
+    return result
 
 
 def _mirrored(points: Array) -> Array:
@@ -61,10 +65,13 @@ def brow_weight(points: Array, weight: float) -> Array:
     across = (p[:, 1] - arch) / half
     ends = smoothstep(0.006, 0.012, p[:, 0]) * (1 - smoothstep(0.050, 0.057, p[:, 0]))
     hairs = 0.85 + 0.15 * np.sin(p[:, 0] * 4200 + p[:, 1] * 2600)
-    return (np.exp(-np.abs(across) ** 3) * ends * hairs * smoothstep(-0.02, 0.0, p[:, 2])).astype(np.float32)
+    cover: Array = np.exp(-(np.abs(across) ** 3)) * ends * hairs * smoothstep(-0.02, 0.0, p[:, 2])
+    return cover.astype(np.float32)
 
 
-def skin_albedo(model: HeadModel, identity: Identity, template: Array, uv: Array, positions: Array, eyes: Eyes) -> Array:
+def skin_albedo(
+    model: HeadModel, identity: Identity, template: Array, uv: Array, positions: Array, eyes: Eyes
+) -> Array:
     """Skin with flush, freckles, stubble, scalp, brows, lips and lash lines."""
     skin = identity.skin
     folded = _mirrored(template)
@@ -74,7 +81,9 @@ def skin_albedo(model: HeadModel, identity: Identity, template: Array, uv: Array
 
     tone = 1 + 0.045 * waves(template, seed, 45.0)
     albedo = linear(skin.albedo)[None] * tone[:, None]
-    red = _blob(folded, (0.038, -0.038, 0.02), (0.020, 0.018, 0.05)) + 0.8 * _blob(template, (0, -0.035, 0.05), (0.012, 0.012, 0.03))
+    red = _blob(folded, (0.038, -0.038, 0.02), (0.020, 0.018, 0.05)) + 0.8 * _blob(
+        template, (0, -0.035, 0.05), (0.012, 0.012, 0.03)
+    )
     red = red + 0.6 * ears + 0.4 * _blob(template, (0, -0.105, 0.03), (0.016, 0.012, 0.04))
     albedo = albedo * (1 + skin.flush * red[:, None] * np.asarray([0.10, -0.20, -0.20], np.float32))
     sockets = _blob(folded, (0.030, -0.010, 0.0), (0.018, 0.010, 0.06))
@@ -86,14 +95,22 @@ def skin_albedo(model: HeadModel, identity: Identity, template: Array, uv: Array
     jaw = smoothstep(-0.040, -0.066, template[:, 1]) * smoothstep(-0.075, -0.045, template[:, 2])
     cheek = smoothstep(0.030, 0.045, folded[:, 0]) * smoothstep(-0.075, -0.045, template[:, 1])
     throat = smoothstep(-0.125, -0.105, template[:, 1] - 0.3 * np.minimum(template[:, 2], 0))
-    beard = np.clip(jaw * (1 - 0.9 * cheek) * throat * (1 - lips), 0, 1) * (0.86 + 0.14 * waves(template, seed + 2, 1400.0, 3))
+    beard = np.clip(jaw * (1 - 0.9 * cheek) * throat * (1 - lips), 0, 1) * (
+        0.86 + 0.14 * waves(template, seed + 2, 1400.0, 3)
+    )
     albedo = _blend(albedo, 0.6 * hair + 0.05 * albedo, np.clip(skin.beard * beard, 0, 0.92))
     if identity.hair.style in ("short", "full", "long", "cap"):
         scalp = smoothstep(-0.006, 0.010, above_hairline(template, identity.hair)) * (ears < 0.3)
         albedo = _blend(albedo, hair, 0.85 * scalp.astype(np.float32))
 
-    albedo = _blend(albedo, linear(identity.brows)[None], np.clip(0.95 * brow_weight(template, identity.brow_weight), 0, 1))
-    albedo = _blend(albedo, linear(identity.skin.lips)[None] * (1 + 0.04 * waves(template, seed + 3, 300.0, 2))[:, None], np.clip(lips, 0, 1))
+    albedo = _blend(
+        albedo, linear(identity.brows)[None], np.clip(0.95 * brow_weight(template, identity.brow_weight), 0, 1)
+    )
+    albedo = _blend(
+        albedo,
+        linear(identity.skin.lips)[None] * (1 + 0.04 * waves(template, seed + 3, 300.0, 2))[:, None],
+        np.clip(lips, 0, 1),
+    )
     if skin.shadow > 0:
         tint = linear((0.32, 0.22, 0.26))[None]
         albedo = _blend(albedo, tint * 0.8 + albedo * 0.2, skin.shadow * np.clip(lids, 0, 1) * 0.8)
@@ -115,7 +132,11 @@ def eye_albedo(identity: Identity, positions: Array, eyes: Eyes, gaze: Array) ->
     sclera = linear((0.90, 0.87, 0.85))[None] * (1 - 0.25 * smoothstep(0.55, 1.1, angle))[:, None]
     iris = linear(identity.iris)[None] * (fibres * (0.75 + 0.9 * smoothstep(0.44, 0.2, angle)))[:, None]
     albedo = _blend(sclera, iris, 1 - smoothstep(0.44, 0.48, angle))
-    albedo = _blend(albedo, linear((0.06, 0.05, 0.05))[None], smoothstep(0.37, 0.42, angle) * (1 - smoothstep(0.44, 0.50, angle)) * 0.7)
+    albedo = _blend(
+        albedo,
+        linear((0.06, 0.05, 0.05))[None],
+        smoothstep(0.37, 0.42, angle) * (1 - smoothstep(0.44, 0.50, angle)) * 0.7,
+    )
     return _blend(albedo, linear((0.015, 0.013, 0.012))[None], 1 - smoothstep(0.15, 0.19, angle))
 
 

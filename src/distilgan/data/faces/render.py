@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from distilgan.data.faces.head import Array, Head, HeadModel, Material, vertex_normals
+from distilgan.data.faces.head import Array, Head, HeadModel, Material, unit, vertex_normals
 from distilgan.data.faces.identity import Capture, Identity
 from distilgan.data.faces.materials import eye_albedo, hair_albedo, linear, skin_albedo, srgb
 from distilgan.data.faces.rays import RayMesh
@@ -26,12 +26,8 @@ def _rotation(capture: Capture) -> Array:
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return (about_z @ about_x @ about_y).astype(np.float32)
-
-
-def _unit(v: Array) -> Array:
-    result: Array = v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
-    return result
+    turned: Array = about_z @ about_x @ about_y
+    return turned.astype(np.float32)
 
 
 def _hemisphere(count: int) -> Array:
@@ -43,14 +39,21 @@ def _hemisphere(count: int) -> Array:
 
 def _sky_visibility(mesh: RayMesh, vertices: Array, normals: Array) -> Array:
     """Share of the hemisphere over each vertex that is free, [V]."""
-    helper = np.where(np.abs(normals[:, :1]) > 0.9, np.float32([[0, 1, 0]]), np.float32([[1, 0, 0]]))
-    tangent = _unit(np.cross(normals, helper))
+    helper = np.where(
+        np.abs(normals[:, :1]) > 0.9, np.asarray([[0, 1, 0]], np.float32), np.asarray([[1, 0, 0]], np.float32)
+    )
+    tangent = unit(np.cross(normals, helper))
     bitangent = np.cross(normals, tangent)
     local = _hemisphere(_OCCLUSION_RAYS)
-    directions = local[None, :, :1] * tangent[:, None] + local[None, :, 1:2] * bitangent[:, None] + local[None, :, 2:] * normals[:, None]
+    directions = (
+        local[None, :, :1] * tangent[:, None]
+        + local[None, :, 1:2] * bitangent[:, None]
+        + local[None, :, 2:] * normals[:, None]
+    )
     origins = np.repeat(vertices + 0.0012 * normals, _OCCLUSION_RAYS, axis=0)
     blocked = mesh.blocked(origins, directions.reshape(-1, 3), _OCCLUSION_REACH)
-    return (1 - blocked.reshape(len(vertices), _OCCLUSION_RAYS).mean(1)).astype(np.float32)
+    free: Array = 1 - blocked.reshape(len(vertices), _OCCLUSION_RAYS).mean(1)
+    return free.astype(np.float32)
 
 
 def _background(capture: Capture, xy: Array) -> Array:
@@ -92,7 +95,7 @@ def photograph(
     x = ((columns + jitter[0]) / n * 2 - 1).ravel()
     y = (1 - (rows + jitter[1]) / n * 2).ravel()
     camera = np.array([0, _FRAME_CENTRE, _CAMERA_DISTANCE], np.float32)
-    directions = _unit(np.stack([x * _FRAME / 2, y * _FRAME / 2, np.full_like(x, -_CAMERA_DISTANCE)], -1))
+    directions = unit(np.stack([x * _FRAME / 2, y * _FRAME / 2, np.full_like(x, -_CAMERA_DISTANCE)], -1))
     face, hit = mesh.nearest(np.broadcast_to(camera, directions.shape), directions)
 
     picture = _background(capture, np.stack([x, y], -1))
@@ -104,7 +107,7 @@ def photograph(
         result: Array = (values[corners] * (weights[..., None] if values.ndim == 2 else weights)).sum(1)
         return result
 
-    point, normal = interpolate(vertices), _unit(interpolate(normals))
+    point, normal = interpolate(vertices), unit(interpolate(normals))
     view = -directions[seen]
     normal = np.where((normal * view).sum(1, keepdims=True) < 0, -normal, normal)
     material = part.material[face[seen]]
@@ -116,18 +119,20 @@ def photograph(
     free = interpolate(free)
 
     towards = np.asarray(capture.light, np.float32)
-    spread = _unit(towards + rng.normal(0, 0.06, point.shape).astype(np.float32))
+    spread = unit(towards + rng.normal(0, 0.06, point.shape).astype(np.float32))
     lit = 1 - mesh.blocked(point + 0.0015 * normal, spread)
     albedo, gloss, sharpness, wrap = _surface(model, head, identity, capture, material, template, uv, point @ rotation)
 
     cosine = normal @ towards
     diffuse = np.clip((cosine[:, None] + wrap) / (1 + wrap), 0, 1) * (lit[:, None] * (1 - 0.3 * wrap) + 0.3 * wrap)
-    half = _unit(towards + view)
+    half = unit(towards + view)
     fresnel = 0.04 + 0.96 * (1 - np.clip((half * view).sum(1), 0, 1)) ** 5
     highlight = gloss * fresnel * 22 * np.clip((normal * half).sum(1), 0, 1) ** sharpness * lit * (cosine > 0)
     key = linear(capture.light_colour) * capture.light_strength * 1.25
     sky = linear(capture.ambient_colour) * capture.ambient_strength * (0.75 + 0.25 * normal[:, 1:2])
-    warm = np.power(np.clip(free, 0.02, 1)[:, None], np.float32([0.75, 1.0, 1.05]))  # light bounced in skin folds is reddish
+    warm = np.power(
+        np.clip(free, 0.02, 1)[:, None], np.asarray([0.75, 1.0, 1.05], np.float32)
+    )  # light bounced in skin folds is reddish
     picture[seen] = albedo * (key * diffuse + sky * warm) + highlight[:, None] * key
     averaged = picture.reshape(size, grid, size, grid, 3).mean((1, 3))
     exposed = averaged * (1 + averaged / 6) / (1 + averaged)  # soft shoulder, white at about 2.2
@@ -148,10 +153,10 @@ def _surface(
 
     i = where(Material.SKIN)
     albedo[i] = skin_albedo(model, identity, template[i], uv[i], upright[i], head.eyes)
-    gloss[i], sharpness[i], wrap[i] = identity.skin.shine * 0.35, 18, np.float32([0.30, 0.14, 0.10])
+    gloss[i], sharpness[i], wrap[i] = identity.skin.shine * 0.35, 18, np.asarray([0.30, 0.14, 0.10], np.float32)
     i = where(Material.EYE)
     yaw, pitch = np.radians(np.asarray(capture.gaze) - np.asarray([capture.yaw, capture.pitch]) * 0.8)
-    gaze = np.float32([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+    gaze = np.asarray([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)], np.float32)
     albedo[i], gloss[i], sharpness[i] = eye_albedo(identity, upright[i], head.eyes, gaze), 3.0, 250
     i = where(Material.MOUTH)
     albedo[i] = linear((0.30, 0.10, 0.10))
