@@ -69,6 +69,9 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Images to measure against.", show_default=False)] = None,
     teacher: Annotated[str | None, typer.Option(help="Generator to compare pictures with.", show_default=False)] = None,
     samples: Annotated[int, typer.Option(help="Pictures to draw.")] = 1000,
+    reference: Annotated[
+        int | None, typer.Option(help="Use the first so many images of the data.", show_default=False)
+    ] = None,
     extractor: Annotated[str, typer.Option(help="efficientnet-lite0, or inception:PATH.")] = "efficientnet-lite0",
     truncation: Annotated[float, typer.Option(help="Truncation psi.")] = 1.0,
     device: Device = "cpu",
@@ -83,7 +86,7 @@ def evaluate(
     from distilgan.evaluation.evaluate import evaluate as measure
 
     data, teacher, held_out = defaults_of_run(source, data, teacher)
-    protocol = Protocol(data, held_out, samples, extractor, truncation, device=device)
+    protocol = Protocol(data, held_out, samples, reference, extractor, truncation, device=device)
     result = measure(source, protocol, teacher)
     if json:
         return _print_json(asdict(result))
@@ -248,16 +251,27 @@ def _print_costs(costs: dict[str, dict[str, Any]]) -> None:
             print(f"  {key:24} {text:>18}")
 
 
+# typer carries its own copy of click, whose exceptions it does not export; this is the parent of its usage errors.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
 def main() -> None:
     """Run a verb: what the user can mend ends in one line and status 2, a failed run in one line and status 1."""
     try:
-        app()
+        status = app(standalone_mode=False)
     except UserError as error:
         _stop(f"error: {error}", 2)
+    except _UsageError as error:
+        message: str = error.format_message()  # type: ignore[attr-defined]
+        _stop(f"error: {message} See distilgan --help", 2)
     except RunFailed as error:
         _stop(f"failed: {error}", 1)
     except Interrupted as error:
         sys.exit(128 + error.signal_number)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
 
 
 def _stop(line: str, status: int) -> None:

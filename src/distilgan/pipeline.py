@@ -88,7 +88,8 @@ def measure(run: Run, device: str = "cpu") -> Result:
 
     e = run.recipe.evaluation
     protocol = Protocol(
-        data=e.data or run.recipe.data.path, held_out=e.data is not None, samples=e.samples, extractor=e.extractor,
+        data=e.data or run.recipe.data.path, held_out=e.data is not None, samples=e.samples,
+        reference=e.reference, extractor=e.extractor,
         truncation=e.truncation, latency_runs=e.latency_runs, device=device,
     )  # fmt: skip
     onnx = run.path / "export" / "model.onnx"

@@ -135,7 +135,8 @@ class Evaluation(Section):
     """How the result is measured."""
 
     data: str | None = Field(None, description="held-out images; null: the training images, and the report says so")
-    samples: int = Field(1000, ge=4)
+    samples: int = Field(1000, ge=8, description="pictures drawn")
+    reference: int | None = Field(None, ge=8, description="use the first so many held-out images; null: all")
     extractor: str = Field("efficientnet-lite0", description="efficientnet-lite0, or inception:PATH to a weight file")
     truncation: float = Field(1.0, gt=0)
     latency_runs: int = Field(30, ge=1)
@@ -337,5 +338,5 @@ _SMOKE: dict[str, Any] = {
     "network": {"channel_base": 256, "channel_max": 16, "z_dim": 16, "w_dim": 16, "mapping_layers": 2},
     "student": {"keep": 0.15, "score_samples": 8},
     "training": {"images": 64, "batch": 8, "report": 16, "sample": 64, "checkpoint": 32},
-    "evaluation": {"samples": 32, "latency_runs": 3},
+    "evaluation": {"samples": 32, "reference": 32, "latency_runs": 3},
 }

@@ -36,7 +36,9 @@ def vgg_file(path: Path) -> Path:
     """A weight file in torchvision's layout: convolutions at the indices of its `features`, and a classifier."""
     network = LPIPS()
     layers = [m for block in network.blocks for m in block.modules() if isinstance(m, nn.Conv2d)]
-    filled = fill_convolutional({f"{i}.{k}": v for i, layer in enumerate(layers) for k, v in layer.state_dict().items()})
+    filled = fill_convolutional(
+        {f"{i}.{k}": v for i, layer in enumerate(layers) for k, v in layer.state_dict().items()}
+    )
     indices = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
     state = {f"features.{n}.{k}": filled[f"{i}.{k}"] for i, n in enumerate(indices) for k in ("weight", "bias")}
     torch.save({**state, "classifier.0.weight": torch.zeros(1)}, path)

@@ -36,6 +36,7 @@ class Protocol:
     data: str | None = None
     held_out: bool | None = None
     samples: int = 1000
+    reference: int | None = None
     extractor: str = "efficientnet-lite0"
     truncation: float = 1.0
     seed: int = EVALUATION_SEED
@@ -80,11 +81,11 @@ def evaluate(
     master = open_source(teacher, device=protocol.device, truncation=protocol.truncation) if teacher else None
     taught = _features(master, extractor, count, protocol.seed) if master else None
     if reference is not None:
-        real = _features(Folder(reference, str(reference.path)), extractor, count, protocol.seed)
+        real = _features(Folder(reference, str(reference.path)), extractor, len(reference), protocol.seed)
         result.metrics |= _fidelity(real, fake, suffix)
         if taught is not None:
             result.teacher |= _fidelity(real, taught, suffix)
-        result.protocol |= {"reference_images": len(real), "reference": str(protocol.data)}
+        result.protocol |= {"reference_images": len(real), "reference_data": str(protocol.data)}
     if master is not None and taught is not None:
         result.metrics[f"kid{suffix}_teacher"] = kernel_distance(taught, fake)
         result.metrics[f"fid{suffix}_teacher"] = frechet_distance(taught, fake)
@@ -145,7 +146,7 @@ def _reference(protocol: Protocol, source: Source) -> ImageSet | None:
         if not source.generated:
             raise UserError("an image folder is measured against data: give --data")
         return None
-    reference = ImageSet(builtin_path(protocol.data))
+    reference = ImageSet(builtin_path(protocol.data), limit=protocol.reference)
     if len(reference) < 8:
         raise UserError(f"{protocol.data}: {len(reference)} images are too few to measure against; give at least 8")
     return reference

@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,6 @@ class _Synthesis(nn.Module):
         return image
 
 
-class _Joined(nn.Module):
-    def __init__(self, network: StyleGAN2) -> None:
-        super().__init__()
-        self.first, self.second = _Mapping(network), _Synthesis(network)
-
-    def forward(self, z: Tensor, truncation: Tensor) -> Tensor:
-        image: Tensor = self.second(self.first(z, truncation))
-        return image
-
-
 def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
     """Write model.onnx, mapping.onnx, synthesis.onnx and export.json; returns what export.json holds.
 
@@ -65,7 +56,7 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
         UserError: the export packages are missing.
     """
     try:
-        import onnx  # noqa: F401
+        import onnx.compose
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -75,11 +66,7 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
     if c.label_dim:
         raise UserError("export of class-conditional StyleGAN2 is not supported yet")
     z, psi, w = torch.randn(2, c.z_dim), torch.ones(1), torch.randn(2, c.num_ws, c.w_dim)
-    parts: dict[str, tuple[nn.Module, dict[str, Tensor], str]] = {
-        "model.onnx": (_Joined(network), {"z": z, "truncation": psi}, "image"),
-        "mapping.onnx": (_Mapping(network), {"z": z, "truncation": psi}, "w"),
-        "synthesis.onnx": (_Synthesis(network), {"w": w}, "image"),
-    }
+    mapping, synthesis = _Mapping(network).eval(), _Synthesis(network).eval()
     facts: dict[str, Any] = {
         "opset": OPSET,
         "inputs": {
@@ -93,14 +80,24 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
         "noise": "stored fields, baked in",
         "parameters": count_parameters(network),
         "macs": count_macs(network, z=z[:1]),
+        "student_sha256": weights_hash(network),
         "torch": torch.__version__,
         "files": {},
     }
     with new_folder(folder) as partial:
-        for name, (module, inputs, output) in parts.items():
+        first = _export(mapping, {"z": z, "truncation": psi}, "w")
+        second = _export(synthesis, {"w": w}, "image")
+        joined = onnx.compose.merge_models(first, second, io_map=[("w", "w")], prefix1="mapping_", prefix2="synthesis_")
+        _rename(joined, {"mapping_z": "z", "mapping_truncation": "truncation", "synthesis_image": "image"})
+        whole: dict[str, tuple[Any, Callable[..., Tensor]]] = {
+            "model.onnx": (joined, lambda z, truncation: synthesis(mapping(z, truncation))),
+            "mapping.onnx": (first, mapping),
+            "synthesis.onnx": (second, synthesis),
+        }
+        for name, (model, reference) in whole.items():
             path = partial / name
-            _export(module.eval(), inputs, output, path, facts)
-            difference = compare(path, module)
+            _write(model, path, facts)
+            difference = compare(path, reference)
             if difference > TOLERANCE:
                 raise RunFailed(
                     f"{name}: differs from torch by {difference:.2g} (allowed {TOLERANCE:g}); nothing was exported"
@@ -115,38 +112,56 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _export(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path, facts: dict[str, Any]) -> None:
-    import onnx
-
+def _export(module: nn.Module, inputs: dict[str, Tensor], output: str) -> Any:
+    """The module as an ONNX model with a dynamic first dimension, without the source positions that the exporter adds."""
     batch = torch.export.Dim("batch", min=1)
-    shapes = {k: ({0: batch} if k != "truncation" else None) for k in inputs}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
         warnings.simplefilter("ignore")
-        torch.onnx.export(
+        program = torch.onnx.export(
             module,
             tuple(inputs.values()),
-            str(path),
             dynamo=True,
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=[output],
-            dynamic_shapes=shapes,
-            external_data=False,
+            dynamic_shapes={name: (None if name == "truncation" else {0: batch}) for name in inputs},
             verbose=False,
         )
-    model = onnx.load(str(path))
+    assert program is not None
+    model = program.model_proto
     model.doc_string = ""
-    for node in model.graph.node:  # the exporter writes source positions of this machine into the file
-        node.doc_string = ""
-        del node.metadata_props[:]
-    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
-        value.doc_string = ""
-        del value.metadata_props[:]
+    for part in [*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info]:
+        part.doc_string = ""
+        del part.metadata_props[:]
     del model.graph.metadata_props[:], model.metadata_props[:]
+    return model
+
+
+def _rename(model: Any, names: dict[str, str]) -> None:
+    """Give inputs and outputs back the names that merging prefixed."""
+    for value in [*model.graph.input, *model.graph.output]:
+        value.name = names.get(value.name, value.name)
+    for node in model.graph.node:
+        node.input[:] = [names.get(x, x) for x in node.input]
+        node.output[:] = [names.get(x, x) for x in node.output]
+
+
+def _write(model: Any, path: Path, facts: dict[str, Any]) -> None:
+    import onnx
+
     for key in ("parameters", "macs"):
         model.metadata_props.add(key=f"distilgan.{key}", value=str(facts[key]))
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -163,7 +178,7 @@ def _quiet(*names: str) -> Any:
 
 
 @torch.no_grad()
-def compare(path: Path, module: nn.Module, batches: tuple[int, ...] = (1, 3), seed: int = 7) -> float:
+def compare(path: Path, module: Callable[..., Tensor], batches: tuple[int, ...] = (1, 3), seed: int = 7) -> float:
     """Largest absolute difference between the file and torch on fresh inputs, over several batch sizes."""
     session = open_session(path)
     generator = torch.Generator().manual_seed(seed)

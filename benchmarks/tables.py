@@ -1,0 +1,112 @@
+"""Puts the tables of benchmarks/results/ into README.md and docs/, between `<!-- table NAME -->` and `<!-- end -->`.
+
+    python benchmarks/tables.py [--check]
+
+With --check nothing is written and the exit status says whether the files are up to date.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+FILES = ["README.md", "docs/stylekd.md", "docs/speed.md"]
+
+
+def load(name: str) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads((HERE / "results" / f"{name}.json").read_text())
+    return tree
+
+
+def value(metric: dict[str, Any] | None, digits: int, scale: float = 1) -> str:
+    if metric is None:
+        return "–"
+    text = f"{metric['mean'] * scale:.{digits}f}"
+    return text if metric["sd"] is None else f"{text} ± {metric['sd'] * scale:.{digits}f}"
+
+
+def millions(n: int) -> str:
+    return f"{n / 1e6:.2f} M"
+
+
+def stylekd(columns: list[tuple[str, str, int, float]]) -> str:
+    """One line a row; columns are (heading, metric, digits, scale)."""
+    tree = load("stylekd")
+    lines = [
+        "| | params | MACs | ONNX ms | " + " | ".join(c[0] for c in columns) + " |",
+        "|---|---:|---:|---:|" + "---:|" * len(columns),
+    ]
+    for row in tree["rows"]:
+        cells = [value(row["metrics"].get(name), digits, scale) for _, name, digits, scale in columns]
+        ms = f"{row['latency_ms']:.2f} ({row['latency_ratio_to_teacher']:.2f} ×)"
+        lines.append(
+            f"| {row['name']} | {millions(row['params'])} | {millions(row['macs'])} | {ms} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+_ALL = [
+    ("KID to data · 10³", "kid_data", 2, 1e3),
+    ("FID to data", "fid_data", 1, 1.0),
+    ("recall", "recall_data", 3, 1.0),
+    ("KID to teacher · 10³", "kid_teacher", 2, 1e3),
+    ("perceptual to teacher", "perceptual_teacher", 3, 1.0),
+    ("PSNR to teacher, dB", "psnr_teacher", 1, 1.0),
+]
+
+
+def speed() -> str:
+    tree = load("speed")
+    lines = [
+        "| | time or rate | share of the matrix-product rate | against the reference | against float32 |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in tree["rows"]:
+        figure = f"{row['seconds']:.3f} s" if "seconds" in row else f"{row['images_per_second']:.1f} images/s"
+        share = f"{100 * row['share_of_matrix_rate']:.0f} %" if "share_of_matrix_rate" in row else "–"
+        reference = f"{row['ratio_to_reference']:.2f} ×" if "ratio_to_reference" in row else "–"
+        against = f"{row['ratio_to_float32']:.2f} ×" if "ratio_to_float32" in row else "–"
+        against = f"{row['psnr_to_float32']:.0f} dB" if "psnr_to_float32" in row and "bf16" in row["name"] else against
+        lines.append(f"| {row['name']} | {figure} | {share} | {reference} | {against} |")
+    rates = ", ".join(f"{k} {v:.0f} GFLOP/s" for k, v in tree["matrix_gflops"].items())
+    return "\n".join(lines) + f"\n\nMatrix products in the same run: {rates}."
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "stylekd": lambda: stylekd(_ALL),
+    "stylekd-short": lambda: stylekd([_ALL[0], _ALL[3], _ALL[5]]),
+    "speed": speed,
+}
+
+
+def filled(text: str) -> str:
+    """The text with every table made anew."""
+
+    def replace(match: re.Match[str]) -> str:
+        return f"<!-- table {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- table ([\w-]+) -->\n.*?<!-- end -->", replace, text, flags=re.S)
+
+
+def main() -> None:
+    stale = []
+    for name in FILES:
+        path = ROOT / name
+        text = path.read_text()
+        new = filled(text)
+        if new != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(new)
+    if stale and "--check" in sys.argv:
+        sys.exit(f"out of date: {', '.join(stale)}; run python benchmarks/tables.py")
+
+
+if __name__ == "__main__":
+    main()
