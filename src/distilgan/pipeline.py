@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from distilgan.data.images import ImageSet, builtin_path
 from distilgan.evaluation.cost import count_macs, count_parameters
-from distilgan.evaluation.evaluate import Protocol, Result, evaluate, write_metrics
+from distilgan.evaluation.evaluate import Protocol, Result, evaluate
 from distilgan.evaluation.sources import load_stylegan2
 from distilgan.files import new_folder, write_atomic
 from distilgan.methods.adversarial import AdversarialMethod
@@ -47,11 +48,8 @@ def execute(recipe: AnyRecipe, out: Path, device: str = "cpu", fresh: bool = Fal
         _train(run, images, device)
     if not first_process():
         return run
-    say("exporting to ONNX")
     export(run)
-    say("measuring")
-    result = measure(run, device)
-    report(run, images, result)
+    report(run, images, measure(run, device))
     return run
 
 
@@ -75,26 +73,41 @@ def _train(run: Run, images: ImageSet, device: str) -> None:
         method.discriminator.save_pretrained(folder)
 
 
-def export(run: Run) -> dict[str, Any]:
-    """Write `export/` of a finished run."""
-    from distilgan.export.onnx import export_onnx
+def export(run: Run) -> None:
+    """Write `export/` of a finished run, unless it is there for these weights."""
+    from distilgan.export.onnx import export_onnx, weights_hash
 
-    return export_onnx(load_stylegan2(run.path), run.path / "export")
+    student, facts = load_stylegan2(run.path), run.path / "export" / "export.json"
+    if facts.exists() and json.loads(facts.read_text()).get("student_sha256") == weights_hash(student):
+        return
+    say("exporting to ONNX")
+    export_onnx(student, facts.parent)
 
 
 def measure(run: Run, device: str = "cpu") -> Result:
-    """Evaluate a finished run by its recipe's protocol and write `metrics.json` and the model card."""
+    """Evaluate a finished run by its recipe's protocol, unless that was done, and write `metrics.json` and the model card."""
     from distilgan.evaluation.card import model_card
+    from distilgan.export.onnx import weights_hash
 
-    e = run.recipe.evaluation
+    e, path = run.recipe.evaluation, run.path / "metrics.json"
     protocol = Protocol(
-        data=e.data or run.recipe.data.path, held_out=e.data is not None, samples=e.samples,
-        reference=e.reference, extractor=e.extractor,
-        truncation=e.truncation, latency_runs=e.latency_runs, device=device,
-    )  # fmt: skip
+        data=e.data or run.recipe.data.path,
+        held_out=e.data is not None,
+        samples=e.samples,
+        reference=e.reference,
+        extractor=e.extractor,
+        truncation=e.truncation,
+        latency_runs=e.latency_runs,
+        device=device,
+    )
+    key = {**asdict(protocol), "student_sha256": weights_hash(load_stylegan2(run.path))}
+    if path.exists() and key.items() <= json.loads(path.read_text())["protocol"].items():
+        return Result(**json.loads(path.read_text()))
+    say("measuring")
     onnx = run.path / "export" / "model.onnx"
     result = evaluate(str(run.path), protocol, teacher_of(run), {"student, ONNX": str(onnx)} if onnx.exists() else None)
-    write_metrics(result, run.path / "metrics.json")
+    result.protocol |= key
+    write_atomic(path, result.to_json())
     write_atomic(run.student / "README.md", model_card(run.recipe, result))
     return result
 

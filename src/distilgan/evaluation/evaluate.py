@@ -19,7 +19,6 @@ from distilgan.evaluation.cost import count_macs, count_parameters, latency, pea
 from distilgan.evaluation.fidelity import frechet_distance, kernel_distance, precision_recall
 from distilgan.evaluation.onnx_session import onnx_facts
 from distilgan.evaluation.sources import Folder, Generator, OnnxFile, Source, latents, open_source
-from distilgan.files import write_atomic
 from distilgan.perception.features import Extractor, build_extractor
 from distilgan.perception.perceptual import build_perceptual
 from distilgan.recipe import StyleKDRecipe
@@ -176,8 +175,3 @@ def _agreement(teacher: Generator | OnnxFile, student: Generator | OnnxFile, pro
 
 def _thousands(n: int) -> str:
     return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
-
-
-def write_metrics(result: Result, path: Path) -> None:
-    """Write `metrics.json`."""
-    write_atomic(path, result.to_json())

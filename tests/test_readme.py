@@ -1,0 +1,56 @@
+"""The README's commands, run in order as a stranger would, with --smoke where they train."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import distilgan
+
+ROOT = Path(__file__).parents[1]
+
+
+def commands() -> list[list[str]]:
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [shlex.split(line.removeprefix("$ ")) for line in lines if line.startswith("$ distilgan")]
+
+
+def test_there_are_commands() -> None:
+    verbs = {c[1] for c in commands()}
+    assert verbs == {"recipes", "distill", "train", "evaluate", "profile", "sample", "export", "data"}
+
+
+@pytest.mark.slow
+def test_every_command_works(tmp_path: Path, image_folder: Path) -> None:
+    shutil.copytree(image_folder, tmp_path / "photos")
+    for command in commands():
+        arguments = command[1:]
+        if arguments[0] in ("distill", "train"):
+            arguments += ["--smoke"] * ("--smoke" not in arguments)
+        if arguments[:2] == ["data", "faces"]:
+            arguments[arguments.index("--count") + 1] = "3"
+        done = distilgan(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, (command, done.stderr)
+
+
+def test_python_block_runs() -> None:
+    import torch
+
+    import distilgan as package
+
+    generator = package.load("builtin:faces32-teacher")
+    images = generator(torch.randn(4, generator.config.z_dim))
+    assert images.shape == (4, 3, 32, 32)
+    assert package.from_pretrained is package.load
+
+
+def test_links_and_tables_exist() -> None:
+    for name in ("README.md", "docs/stylekd.md", "docs/speed.md", "docs/measuring.md"):
+        text = (ROOT / name).read_text()
+        for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+            assert ((ROOT / name).parent / target).exists(), (name, target)
