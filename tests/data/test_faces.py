@@ -55,7 +55,7 @@ def test_same_seed_same_picture_other_seed_another(model: HeadModel) -> None:
 
 
 def test_identity_stays_when_the_capture_changes(model: HeadModel) -> None:
-    """The same person twice: skull and hair agree up to expression; another person's do not."""
+    """The same person twice: the crown agrees but for the alignment, which follows the mouth; another person's does not."""
     first = sample_identity(np.random.default_rng(1))
     other = sample_identity(np.random.default_rng(2))
     a, b = (sample_capture(np.random.default_rng(s)) for s in (5, 6))
@@ -67,7 +67,8 @@ def test_identity_stays_when_the_capture_changes(model: HeadModel) -> None:
         return float(np.linalg.norm(x[skull][crown] - y[skull][crown], axis=1).mean())
 
     same, different = distance(one.part.vertices, two.part.vertices), distance(one.part.vertices, three.part.vertices)
-    assert same < 0.002 < different
+    assert same < 0.004 < different
+    assert same < 0.5 * different
 
 
 def test_heads_are_upright_and_of_one_size(model: HeadModel) -> None:

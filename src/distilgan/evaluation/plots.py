@@ -34,12 +34,14 @@ def line_plot(title: str, series: dict[str, list[tuple[float, float]]], width: i
     for tick in ticks(x0, x1):
         x = at(tick, y0).split(",")[0]
         parts.append(f'<text x="{x}" y="{height - 8}" class="tick" text-anchor="middle">{_short(tick)}</text>')
+    key = float(left)
     for i, (name, line) in enumerate(series.items()):
         colour = _COLOURS[i % len(_COLOURS)]
         path = " ".join(at(x, y) for x, y in line if math.isfinite(y))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
         label = f"{name} {line[-1][1]:.3g}"
-        parts.append(f'<text x="{left + i * 130}" y="14" fill="{colour}" class="key">{html.escape(label)}</text>')
+        parts.append(f'<text x="{key:.0f}" y="14" fill="{colour}" class="key">{html.escape(label)}</text>')
+        key += 6.6 * len(label) + 14
     return "".join(parts) + "</svg>"
 
 

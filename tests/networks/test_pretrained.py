@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import distilgan
+from distilgan.errors import UserError
+from distilgan.networks.pretrained import load_generator
+from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.networks.stylegan2_discriminator import Discriminator
+from tests.conftest import tiny_discriminator, tiny_generator
+
+
+@torch.no_grad()
+def test_round_trip(tmp_path: Path) -> None:
+    network, critic = tiny_generator(), tiny_discriminator()
+    network.save_pretrained(tmp_path, licence="ours")
+    critic.save_pretrained(tmp_path)
+    z = torch.randn(2, 12)
+    again = distilgan.load(tmp_path)
+    assert isinstance(again, StyleGAN2)
+    assert not again.training
+    assert torch.equal(again(z), network(z))
+    assert torch.equal(Discriminator.from_pretrained(tmp_path)(network(z)), critic.eval()(network(z)))
+    assert json.loads((tmp_path / "config.json").read_text())["licence"] == "ours"
+
+
+@torch.no_grad()
+def test_half_precision_storage(tmp_path: Path) -> None:
+    network = tiny_generator()
+    network.save_pretrained(tmp_path / "full")
+    network.save_pretrained(tmp_path / "half", half=True)
+    sizes = [(tmp_path / d / "model.safetensors").stat().st_size for d in ("full", "half")]
+    assert sizes[1] < 0.7 * sizes[0]
+    again = StyleGAN2.from_pretrained(tmp_path / "half")
+    assert all(p.dtype == torch.float32 for p in again.parameters())
+    z = torch.randn(4, 12)
+    torch.testing.assert_close(again(z), network(z), atol=0.02, rtol=0.02)
+
+
+def test_bad_folders_get_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not the folder of a generator \(no config\.json"):
+        load_generator(tmp_path)
+    tiny_generator().save_pretrained(tmp_path)
+    config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
+    good, content = config.read_text(), weights.read_bytes()
+
+    weights.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"model\.safetensors: damaged or cut short"):
+        load_generator(tmp_path)
+    weights.unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors: no such file"):
+        load_generator(tmp_path)
+    weights.write_bytes(content)
+
+    config.write_text(good.replace('"stylegan2"', '"stylegan9"'))
+    with pytest.raises(UserError, match="unknown family 'stylegan9'; did you mean stylegan2"):
+        load_generator(tmp_path)
+    config.write_text("{")
+    with pytest.raises(UserError, match=r"config\.json: not valid JSON"):
+        load_generator(tmp_path)
+    tree = json.loads(good)
+    tree["config"]["channels"][2] += 1
+    config.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"does not fit config\.json"):
+        load_generator(tmp_path)
+    tree["config"]["colour"] = "blue"
+    config.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match="colour"):
+        load_generator(tmp_path)
+    config.write_text(good)
+    with pytest.raises(UserError, match="has no discriminator"):
+        Discriminator.from_pretrained(tmp_path)
+
+
+def test_no_pickle_is_ever_read(tmp_path: Path) -> None:
+    """A student folder with a pickle in place of its weights is refused, and the pickle does not run."""
+    import pickle
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "boom",))  # type: ignore[return-value]
+
+    tiny_generator().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(UserError, match="damaged"):
+        load_generator(tmp_path)
+    assert not (tmp_path / "boom").exists()
