@@ -35,6 +35,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "default without latent direction": ("stylekd-faces", ["losses.latent_direction=0"]),
     "default with fresh critic": ("stylekd-faces", ["critic=fresh"]),
     "default with own noise": ("stylekd-faces", ["share_noise=false"]),
+    "default in float32": ("stylekd-faces", ["training.precision='32'"]),
 }
 MAIN = ["scratch", "cagc", "published", "default"]
 # Our name of a figure -> where metrics.json has it.

@@ -105,7 +105,7 @@ def measure(run: Run, device: str = "cpu") -> Result:
         return Result(**json.loads(path.read_text()))
     say("measuring")
     onnx = run.path / "export" / "model.onnx"
-    result = evaluate(str(run.path), protocol, teacher_of(run), {"student, ONNX": str(onnx)} if onnx.exists() else None)
+    result = evaluate(str(run.path), protocol, teacher_of(run), {"ONNX": str(onnx)} if onnx.exists() else None)
     result.protocol |= key
     write_atomic(path, result.to_json())
     write_atomic(run.student / "README.md", model_card(run.recipe, result))

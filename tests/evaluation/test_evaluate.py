@@ -45,7 +45,7 @@ def test_folder_onnx_and_pictures_alike(teacher_folder: Path, tmp_path: Path, pr
 
 def test_costs_and_protocol_are_recorded(teacher_folder: Path, protocol: Protocol) -> None:
     result = evaluate(str(teacher_folder), protocol)
-    facts = result.cost["student"]
+    facts = result.cost["generator"]
     assert facts["parameters"] > facts["parameters_mapping"] > 0
     assert facts["macs"] > 0
     assert facts["latency_ms_p50"] > 0

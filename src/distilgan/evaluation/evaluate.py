@@ -90,7 +90,7 @@ def evaluate(
         result.metrics[f"fid{suffix}_teacher"] = frechet_distance(taught, fake)
         if isinstance(source, Generator | OnnxFile) and isinstance(master, Generator | OnnxFile):
             result.metrics |= {f"{k}_teacher": v for k, v in _agreement(master, source, protocol).items()}
-    costs = {"student": source, **({"teacher": master} if master else {})}
+    costs = {"student": source, "teacher": master} if master else {"generator": source}
     costs |= {label: open_source(other) for label, other in (extra_costs or {}).items()}
     for label, item in costs.items():
         if isinstance(item, Generator | OnnxFile):

@@ -27,9 +27,19 @@ def full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
-def clip(x: Tensor, limit: float | None) -> Tensor:
-    """`x` within ±limit. hardtanh and not clamp: the same values, and a backward pass of one kernel instead of four."""
-    return x if limit is None else F.hardtanh(x, -limit, limit)
+def activate_(y: Tensor, clamp: float | None) -> Tensor:
+    """Leaky ReLU, then clipping to ±clamp; overwrites `y`, whose gain √2 is already in it.
+
+    Large new tensors cost more than the arithmetic on CPUs (fresh pages), hence in place wherever autograd allows it. Clipping
+    is hardtanh and not clamp: the same values, and a backward pass of one kernel instead of four.
+    """
+    y = F.leaky_relu(y, SLOPE, inplace=True)
+    return clip(y, clamp, inplace=not torch.is_grad_enabled())
+
+
+def clip(x: Tensor, limit: float | None, inplace: bool = False) -> Tensor:
+    """`x` within ±limit; None does not clip."""
+    return x if limit is None else F.hardtanh(x, -limit, limit, inplace)
 
 
 class Linear(nn.Module):
@@ -88,14 +98,13 @@ class Conv2d(nn.Module):
             y = F.conv2d(blur(x, self.resample_filter, pad=2), weight, bias, stride=2)
         else:
             y = F.conv2d(x, weight, bias, padding=self.kernel // 2)
-        if self.activate:
-            y = F.leaky_relu(y, SLOPE)
-        return clip(y, self.clamp)
+        return activate_(y, self.clamp) if self.activate else clip(y, self.clamp)
 
 
 def modulated_conv2d(
     x: Tensor, weight: Tensor, styles: Tensor, *,
-    demodulate: bool = True, up: bool = False, kernel: Tensor | None = None, form: Modulation = "activations", gain: float = 1.0,
+    demodulate: bool = True, up: bool = False, kernel: Tensor | None = None, form: Modulation = "activations",
+    gain: float = 1.0, shift: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Convolution whose weights are scaled per sample: w'_oikk = s_i w_oikk, then w'' = w' / √(Σ_ik w'² + 1e-8).
 
@@ -106,13 +115,14 @@ def modulated_conv2d(
         x: [N, I, H, W]. weight: [O, I, k, k]. styles: [N, I].
         up: transposed convolution of stride 2 followed by the blur `kernel` with gain 4; the result is [N, O, 2H, 2W].
         gain: multiplies the result.
+        shift: [O], added to the result, which is then a tensor of its own that may be overwritten.
     Source: Karras et al. 2020, equations 1 to 3.
     """
     n, out_channels, k = x.shape[0], weight.shape[0], weight.shape[2]
     demodulation = None
     if demodulate:
         with full_precision(x):
-            energy = weight.float().square().sum((2, 3))  # [O, I]
+            energy = weight.float().flatten(2).square().sum(2)  # [O, I]
             demodulation = torch.rsqrt(styles.float().square() @ energy.t() + 1e-8) * gain  # [N, O]
     elif gain != 1.0:
         styles = styles * gain
@@ -128,9 +138,11 @@ def modulated_conv2d(
     if up:
         assert kernel is not None
         y = blur(y, kernel * 4, pad=1)
+    offset = None if shift is None else shift.to(y.dtype)[None, :, None, None]
     if form == "activations" and demodulation is not None:
-        y = y * demodulation.to(y.dtype)[:, :, None, None]
-    return y
+        factor = demodulation.to(y.dtype)[:, :, None, None]
+        return y * factor if offset is None else torch.addcmul(offset, y, factor)
+    return y if offset is None else y + offset
 
 
 def _convolve(x: Tensor, weight: Tensor, up: bool, groups: int, padding: int) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, overload
 import torch
 from torch import Tensor, nn
 
-from distilgan.networks.layers import GAIN, SLOPE, Linear, Modulation, clip, modulated_conv2d
+from distilgan.networks.layers import GAIN, Linear, Modulation, activate_, clip, modulated_conv2d
 from distilgan.networks.pretrained import Pretrained
 from distilgan.networks.resample import fir_kernel, upsample2
 
@@ -130,13 +130,12 @@ class SynthesisLayer(nn.Module):
         The activation's gain √2 is folded into demodulation, noise and bias (the leaky ReLU is positively homogeneous).
         """
         y = modulated_conv2d(
-            x, self.weight, self.affine(w), up=self.up, kernel=self.resample_filter, form=form, gain=GAIN
-        )
-        shift = (self.bias * GAIN).to(y.dtype)[None, :, None, None]
+            x, self.weight, self.affine(w), up=self.up, kernel=self.resample_filter, form=form, gain=GAIN,
+            shift=self.bias * GAIN,
+        )  # fmt: skip
         if noise is not None:
-            y = y + (noise * (self.noise_strength * GAIN)).to(y.dtype)
-        y = nn.functional.leaky_relu(y + shift, SLOPE)
-        return clip(y, self.clamp)
+            y.add_((noise * (self.noise_strength * GAIN)).to(y.dtype))
+        return activate_(y, self.clamp)
 
 
 class ToRGB(nn.Module):
