@@ -89,6 +89,8 @@ def filled(text: str) -> str:
     """The text with every table made anew."""
 
     def replace(match: re.Match[str]) -> str:
+        if not (HERE / "results" / f"{match[1].split('-')[0]}.json").exists():
+            return match[0]
         return f"<!-- table {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
 
     return re.sub(r"<!-- table ([\w-]+) -->\n.*?<!-- end -->", replace, text, flags=re.S)

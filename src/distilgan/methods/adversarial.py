@@ -91,7 +91,7 @@ class AdversarialMethod(ABC):
         o = self._optimiser
 
         def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
-            return torch.optim.Adam(network.parameters(), lr=lr, betas=(o.beta1, o.beta2), eps=1e-8, foreach=True)
+            return torch.optim.Adam(network.parameters(), lr=lr, betas=(o.beta1, o.beta2), eps=1e-8, fused=True)
 
         return {
             "generator": adam(self.generator, o.lr),

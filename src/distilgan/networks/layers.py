@@ -61,7 +61,9 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
-            y = F.linear(x.float(), self.weight * self.scale, self.bias * self.lr)
+            y = F.linear(
+                x.float() * self.scale, self.weight, self.bias * self.lr
+            )  # the batch is smaller than the weight
             return F.leaky_relu(y, SLOPE) * GAIN if self.activate else y
 
 
