@@ -142,7 +142,7 @@ class AdversarialMethod(ABC):
                     [self.weights[name] * value for name, value in terms.items() if self.weights[name]]
                 ).sum()
                 self.engine.backward(loss / len(inputs))
-            self._track_average(views)
+            self._track_average(views.w[: draw.count])
             _add(report, terms, 1 / len(inputs))
         del kept, views
         if self.regularisation.path_length and self.steps % self.regularisation.path_length_interval == 0:
@@ -201,10 +201,10 @@ class AdversarialMethod(ABC):
                 self.engine.backward(penalty * (r.path_length * r.path_length_interval / len(draws)))
             _add(report, {"path_length": penalty.detach()}, 1 / len(draws))
 
-    def _track_average(self, views: Views) -> None:
+    def _track_average(self, w: Tensor) -> None:
         """The running mean of w that truncation draws to; decay 0.998 a step as in the official code."""
-        w = self.engine.mean_over_processes(views.w.detach()[:, 0].float().mean(0))
-        self.generator.mapping.w_avg.lerp_(w, 0.002)
+        mean = self.engine.mean_over_processes(w.detach()[:, 0].float().mean(0))
+        self.generator.mapping.w_avg.lerp_(mean, 0.002)
 
     def _sync(self, name: str, last: bool) -> AbstractContextManager[Any]:
         return nullcontext() if last else self.engine.no_sync(self.played[name])

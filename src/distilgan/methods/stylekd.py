@@ -27,7 +27,7 @@ from distilgan.methods.adversarial import AdversarialMethod, Terms, Views
 from distilgan.methods.channel_scores import channel_scores
 from distilgan.methods.draws import Draws
 from distilgan.methods.gan import noise_fields, style_inputs
-from distilgan.networks.slicing import best_channels, copy_mapping, slice_generator, thinned
+from distilgan.networks.slicing import best_channels, copy_mapping, copy_noise, slice_generator, thinned
 from distilgan.networks.stylegan2 import StyleGAN2, check_taps
 from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig, discriminator_channels
 from distilgan.perception.perceptual import build_perceptual
@@ -37,12 +37,12 @@ from distilgan.recipe import StyleKDRecipe
 class StyleKD(AdversarialMethod):
     """Student against critic, beside a frozen teacher."""
 
-    def __init__(self, recipe: StyleKDRecipe, seed: int = 0) -> None:
+    def __init__(self, recipe: StyleKDRecipe) -> None:
         super().__init__(recipe.regularisation, recipe.optimiser, recipe.training)
         self.weights = {k: v for k, v in recipe.losses.model_dump().items() if v}
         model = _load_teacher(recipe)
         self.teacher = model if recipe.teacher else None
-        self.generator = self._student(model, recipe, seed)
+        self.generator = self._student(model, recipe)
         self.discriminator = self._critic(model, recipe)
         self.share_noise = recipe.share_noise
         self.perceptual = build_perceptual(recipe.perceptual) if "perceptual" in self.weights else None
@@ -101,7 +101,7 @@ class StyleKD(AdversarialMethod):
 
     # -- how it starts -----------------------------------------------------------------------------------------------
 
-    def _student(self, model: StyleGAN2, recipe: StyleKDRecipe, seed: int) -> StyleGAN2:
+    def _student(self, model: StyleGAN2, recipe: StyleKDRecipe) -> StyleGAN2:
         s = recipe.student
         channels = s.channels or thinned(model.config.channels, s.keep)
         if len(channels) != len(model.config.channels) or any(
@@ -112,10 +112,11 @@ class StyleKD(AdversarialMethod):
                 f"none above the teacher's {model.config.channels}"
             )
         if s.init == "slice":
-            scores = channel_scores(model, s.score, s.score_samples, seed)
+            scores = channel_scores(model, s.score, s.score_samples, recipe.seed)
             student = slice_generator(model, best_channels(scores, channels))
         else:
             student = StyleGAN2(replace(model.config, channels=channels))
+            copy_noise(model, student)
             if s.init == "mapping":
                 copy_mapping(model, student)
         student.train().requires_grad_(True)

@@ -26,6 +26,13 @@ def copy_mapping(source: StyleGAN2, target: StyleGAN2) -> None:
     target.mapping.load_state_dict(source.mapping.state_dict())
 
 
+def copy_noise(source: StyleGAN2, target: StyleGAN2) -> None:
+    """Give `target` the stored noise fields of `source`, so that pictures without drawn noise can be compared."""
+    fields = dict(source.synthesis.layers())
+    for name, layer in target.synthesis.layers():
+        layer.noise_const.copy_(fields[name].noise_const)
+
+
 @torch.no_grad()
 def slice_generator(source: StyleGAN2, kept: Sequence[Tensor]) -> StyleGAN2:
     """The network that has, of each layer of `source`, the output channels `kept[i]`.
