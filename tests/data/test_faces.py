@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from distilgan.data.faces.dataset import RENDERER, picture_name, render_set
-from distilgan.data.faces.head import HeadModel, Material
+from distilgan.data.faces.head import HeadModel
 from distilgan.data.faces.identity import sample_capture, sample_identity
+from distilgan.data.faces.mesh import Material
 from distilgan.data.faces.render import render_face
 from distilgan.data.images import BUILTIN, ImageSet
 from distilgan.errors import UserError

