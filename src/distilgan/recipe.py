@@ -45,7 +45,6 @@ class Network(Section):
     z_dim: int = Field(128, ge=1)
     w_dim: int = Field(128, ge=1)
     mapping_layers: int = Field(4, ge=1)
-    label_dim: int = Field(0, ge=0)
     conv_clamp: float | None = Field(256.0, gt=0)
     mbstd_group: int = Field(4, ge=1)
 

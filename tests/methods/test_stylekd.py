@@ -11,7 +11,7 @@ from distilgan.losses.latent_direction import sefa_directions
 from distilgan.methods.adversarial import Engine
 from distilgan.methods.draws import Draws
 from distilgan.methods.stylekd import StyleKD
-from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.recipes import stylekd_recipe
 
 ENGINE = Engine(
@@ -39,7 +39,7 @@ def test_terms_and_gradients_are_zero_when_student_equals_teacher(equal: StyleKD
     terms = equal.terms(views, draws)
     assert set(terms) == {"pixel", "perceptual", "latent_direction"}
     for name, value in terms.items():
-        assert abs(float(value)) < 1e-6, name
+        assert abs(float(value.detach())) < 1e-6, name
     gradients = torch.autograd.grad(terms["latent_direction"], list(equal.generator.parameters()), allow_unused=True)
     assert max(float(g.abs().max()) for g in gradients if g is not None) < 1e-6
 
@@ -139,6 +139,17 @@ def test_wrong_sizes_are_refused(image_folder: Path, teacher_folder: Path) -> No
         StyleKD(stylekd_recipe(image_folder, teacher_folder, data={"resolution": 32}))
     with pytest.raises(UserError, match=r"student\.channels=\[4, 4\]: needs 6 widths"):
         StyleKD(stylekd_recipe(image_folder, teacher_folder, student={"channels": [4, 4]}))
+    with pytest.raises(UserError, match=r"latent_direction\.taps: no layer 'synthesis.b8.conv2'.*synthesis.b8.conv1"):
+        StyleKD(stylekd_recipe(image_folder, teacher_folder, latent_direction={"taps": ["synthesis.b8.conv2"]}))
+
+
+def test_a_teacher_that_the_method_cannot_use_is_refused(image_folder: Path, tmp_path: Path) -> None:
+    StyleGAN2(StyleGAN2Config(16, [8] * 6, z_dim=16, w_dim=16, label_dim=3)).save_pretrained(tmp_path / "classes")
+    with pytest.raises(UserError, match=r"classes: is class-conditional"):
+        StyleKD(stylekd_recipe(image_folder, tmp_path / "classes"))
+    StyleGAN2(StyleGAN2Config(8, [8] * 4, z_dim=16, w_dim=16)).save_pretrained(tmp_path / "small")
+    with pytest.raises(UserError, match=r"no block of 16 px or more"):
+        StyleKD(stylekd_recipe(image_folder, tmp_path / "small", data={"resolution": 8}, critic="fresh"))
 
 
 def test_dcp_scores_prefer_channels_that_carry_diversity(teacher_folder: Path) -> None:

@@ -6,9 +6,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+VISIBLE = 96
+"""Pixels from which a picture can be judged on a screen without enlarging it."""
 
-def picture_grid(rows: list[Tensor], gap: int = 2) -> Image.Image:
-    """Rows of uint8 pictures [N, 3, R, R] on white."""
+
+def picture_grid(rows: list[Tensor], gap: int = 2, at_least: int = 1) -> Image.Image:
+    """Rows of uint8 pictures [N, 3, R, R] on white; small ones are enlarged, pixel by pixel, to `at_least` so many px."""
+    scale = max(1, at_least // rows[0].shape[-1])
+    rows = [row.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for row in rows]
     resolution = rows[0].shape[-1]
     width, height = rows[0].shape[0] * (resolution + gap) - gap, len(rows) * (resolution + gap) - gap
     canvas = torch.full((3, height, width), 255, dtype=torch.uint8)

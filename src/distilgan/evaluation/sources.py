@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distilgan.data.grid import picture_grid
+from distilgan.data.grid import VISIBLE, picture_grid
 from distilgan.data.images import ImageSet, builtin_path, to_uint8
 from distilgan.errors import UserError
 from distilgan.evaluation.onnx_session import open_session
@@ -156,7 +156,7 @@ def write_pictures(name: str, out: Path, count: int, seed: int, truncation: floa
     if out.suffix == ".png":
         columns = math.ceil(count**0.5)
         out.parent.mkdir(parents=True, exist_ok=True)
-        picture_grid(list(torch.split(pixels, columns))).save(out)
+        picture_grid(list(torch.split(pixels, columns)), at_least=VISIBLE).save(out)
         return out
     out.mkdir(parents=True, exist_ok=True)
     for i, picture in enumerate(pixels):

@@ -115,9 +115,8 @@ class AdversarialMethod(ABC):
         """One update of both players from micro-batches of real pictures [n, 3, R, R]; returns detached raw terms."""
         report: Terms = {}
         inputs = [self.inputs(d) for d in draws]
-        kept = (
-            self._generate(inputs[0]) if len(inputs) == 1 else None
-        )  # accumulation regenerates instead of keeping graphs
+        # With accumulation the pictures are made again for the generator's turn, instead of keeping all graphs.
+        kept = self._generate(inputs[0]) if len(inputs) == 1 else None
 
         self.discriminator.requires_grad_(True)
         lazy = self.regularisation.r1_gamma > 0 and self.steps % self.regularisation.r1_interval == 0

@@ -44,7 +44,6 @@ class GAN(AdversarialMethod):
                 z_dim=n.z_dim,
                 w_dim=n.w_dim,
                 mapping_layers=n.mapping_layers,
-                label_dim=n.label_dim,
                 conv_clamp=n.conv_clamp,
             )
         )
@@ -52,7 +51,7 @@ class GAN(AdversarialMethod):
             resolution, n.discriminator_base or n.channel_base, n.discriminator_max or n.channel_max
         )
         self.discriminator = Discriminator(
-            DiscriminatorConfig(resolution, widths, n.label_dim, n.mbstd_group, n.conv_clamp)
+            DiscriminatorConfig(resolution, widths, mbstd_group=n.mbstd_group, conv_clamp=n.conv_clamp)
         )
         self.weights = {"gan": 1.0}
 

@@ -31,7 +31,7 @@ from distilgan.networks.slicing import best_channels, copy_mapping, copy_noise, 
 from distilgan.networks.stylegan2 import StyleGAN2, check_taps
 from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig, discriminator_channels
 from distilgan.perception.perceptual import build_perceptual
-from distilgan.recipe import StyleKDRecipe
+from distilgan.recipe import LatentDirection, StyleKDRecipe
 
 
 class StyleKD(AdversarialMethod):
@@ -51,8 +51,7 @@ class StyleKD(AdversarialMethod):
         self.directions = torch.zeros(0)
         self.taps: tuple[str, ...] = ()
         if "latent_direction" in self.weights:
-            self.taps = tuple(self.direction.taps or _default_taps(model))
-            check_taps(self.taps, model.tap_names)
+            self.taps = _taps(model, self.direction)
             self.directions = _semantic_directions(model, recipe)
 
     # -- one step ----------------------------------------------------------------------------------------------------
@@ -136,6 +135,10 @@ class StyleKD(AdversarialMethod):
 
 def _load_teacher(recipe: StyleKDRecipe) -> StyleGAN2:
     model = StyleGAN2.from_pretrained(builtin_path(str(recipe.teacher or recipe.like))).requires_grad_(False)
+    if model.config.label_dim:
+        raise UserError(
+            f"teacher {recipe.teacher or recipe.like}: is class-conditional; stylekd needs one without classes"
+        )
     if model.config.resolution != recipe.data.resolution:
         raise UserError(
             f"data.resolution={recipe.data.resolution}: the teacher's pictures have {model.config.resolution} px"
@@ -143,9 +146,16 @@ def _load_teacher(recipe: StyleKDRecipe) -> StyleGAN2:
     return model
 
 
-def _default_taps(model: StyleGAN2) -> list[str]:
-    """conv1 of the blocks from 16 to 128 px, as in the published code."""
-    return [f"synthesis.b{r}.conv1" for r in model.config.resolutions if 16 <= r <= 128]
+def _taps(model: StyleGAN2, direction: LatentDirection) -> tuple[str, ...]:
+    """The layers compared; by default conv1 of the blocks from 16 to 128 px, as in the published code."""
+    taps = direction.taps or [f"synthesis.b{r}.conv1" for r in model.config.resolutions if 16 <= r <= 128]
+    if not taps:
+        raise UserError("latent_direction.taps: the teacher has no block of 16 px or more; name the layers to compare")
+    try:
+        check_taps(taps, model.tap_names)
+    except ValueError as error:
+        raise UserError(f"latent_direction.taps: {error}") from error
+    return tuple(taps)
 
 
 def _semantic_directions(teacher: StyleGAN2, recipe: StyleKDRecipe) -> Tensor:

@@ -61,9 +61,8 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
-            y = F.linear(
-                x.float() * self.scale, self.weight, self.bias * self.lr
-            )  # the batch is smaller than the weight
+            # The input is scaled and not the weight: a batch is smaller.
+            y = F.linear(x.float() * self.scale, self.weight, self.bias * self.lr)
             return F.leaky_relu(y, SLOPE) * GAIN if self.activate else y
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from distilgan.networks.layers import Conv2d, Linear, minibatch_stddev
+from distilgan.networks.layers import Conv2d, Linear, full_precision, minibatch_stddev
 from distilgan.networks.pretrained import Pretrained
 from distilgan.networks.resample import fir_kernel
 from distilgan.networks.stylegan2 import MappingNetwork
@@ -88,8 +88,9 @@ class DiscriminatorEpilogue(nn.Module):
         self.group = group
 
     def forward(self, x: Tensor, projection: Tensor | None) -> Tensor:
-        x = self.conv(minibatch_stddev(x.float(), self.group))
-        score: Tensor = self.out(self.fc(x.float().flatten(1)))
+        with full_precision(x):
+            x = self.conv(minibatch_stddev(x.float(), self.group))
+            score: Tensor = self.out(self.fc(x.flatten(1)))
         if projection is not None:
             score = (score * projection).sum(dim=1, keepdim=True) / math.sqrt(projection.shape[1])
         return score

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from distilgan.data.grid import picture_grid
+from distilgan.data.grid import VISIBLE, picture_grid
 from distilgan.data.images import ImageSet, to_uint8
 from distilgan.recipe import BaseRecipe
 
@@ -35,4 +35,4 @@ def save_samples(
     rows.append(to_uint8(student(**inputs, noise=noise)))
     folder = out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
-    picture_grid(rows).save(folder / f"images-{seen:08d}.png")
+    picture_grid(rows, at_least=VISIBLE).save(folder / f"images-{seen:08d}.png")
