@@ -1,19 +1,24 @@
 """How fast the networks run here, against the machine's own matrix products in the same run.
 
-    python benchmarks/speed.py [--training-only | --forward-only]
+    python benchmarks/speed.py [--official CHECKOUT]
 
 Forward: StyleGAN2 at 256 px with random weights, one picture, float32 and bf16, both forms of the modulated convolution.
-Training: GAN steps (both players, lazy R1) at 64 px, batch 16, float32 and bf16. Nothing else may run meanwhile.
+Training: GAN steps (both players, lazy R1 every 16th) at 64 px, batch 16, float32 and bf16. With --official the same is
+timed for a checkout of the official PyTorch implementation. All are timed in turn, round after round, because a machine's
+speed drifts; a ratio is the median over rounds. Nothing else may run meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
+import official
 import torch
 from common import machine, write
 
@@ -24,26 +29,37 @@ from distilgan.methods.gan import GAN
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from distilgan.recipe import GANRecipe, load_recipe
 
-# What the public reference implementation gave on two free cores of such a machine, float32 (research notes).
-REFERENCE = {"forward_seconds_256": 0.45, "training_images_per_second_64_base4096": 10.0}
+# Figures of the official implementation on two free cores of another machine of this kind, float32 (research notes).
+PUBLIC = {"forward_seconds_256": 0.45, "training_images_per_second_64_base4096": 10.0}
 CHANNELS_LAST = torch.channels_last
+BATCH, STEPS = 16, 16  # 16 steps hold one R1
+WIDTHS = ((4096, 512), (4096, 128), (2048, 512))  # channel base and maximum at 64 px
+OFFICIAL = "official code, float32"
+
+Runs = dict[str, Callable[[], object]]
 
 
-def median_seconds(run: Callable[[], object], times: int, warmup: int = 2) -> float:
-    for _ in range(warmup):
-        run()
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return sorted(found)[len(found) // 2]
+def in_turn(runs: Runs, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each run, once a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
-def matrix_rate(dtype: torch.dtype, n: int = 2048) -> float:
-    """GFLOP/s of an n x n product."""
+def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> float:
+    return statistics.median(s / f for s, f in zip(seconds[slow], seconds[fast], strict=True))
+
+
+def matrix_product(dtype: torch.dtype, n: int = 2048) -> Callable[[], object]:
     a, b = torch.randn(2, n, n).to(dtype)
-    return 2 * n**3 / median_seconds(lambda: a @ b, 15) / 1e9
+    return lambda: [a @ b for _ in range(4)]
+
+
+MATRIX_FLOPS = 4 * 2 * 2048**3
 
 
 def autocast(bf16: bool) -> torch.autocast:
@@ -51,70 +67,89 @@ def autocast(bf16: bool) -> torch.autocast:
 
 
 @torch.no_grad()
-def forward(rates: dict[str, float]) -> list[dict[str, Any]]:
+def forward(with_official: bool, rounds: int = 11) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Rows of one picture at 256 px, and the machine's rates in the same rounds (GFLOP/s)."""
     torch.manual_seed(0)
-    network = StyleGAN2(StyleGAN2Config(256)).eval()
-    network.to(memory_format=CHANNELS_LAST)
+    network = StyleGAN2(StyleGAN2Config(256)).eval().to(memory_format=CHANNELS_LAST)
     z = torch.randn(1, 512)
     flops = 2 * count_macs(network, z=z)
     exact = network(z)
-    rows = []
-    for form in ("activations", "weights"):
+
+    def ours(form: str, bf16: bool) -> torch.Tensor:
         network.modulation = form  # type: ignore[assignment]
-        for name, bf16 in (("float32", False), ("bf16", True)):
-            with autocast(bf16):
-                seconds = median_seconds(lambda: network(z), 10)
-                error = (network(z) - exact).square().mean()
-            span = exact.max() - exact.min()
-            rate = flops / seconds / 1e9
-            rows.append(
-                {
-                    "name": f"forward 256 px, {form}, {name}",
-                    "seconds": seconds,
-                    "gflops": rate,
-                    "share_of_matrix_rate": rate / rates[name],
-                    "ratio_to_reference": REFERENCE["forward_seconds_256"] / seconds,
-                    "psnr_to_float32": float(10 * torch.log10(span**2 / error.clamp(min=1e-20))),
-                }
-            )
-            print(rows[-1], flush=True)
-    return rows
+        with autocast(bf16):
+            picture: torch.Tensor = network(z)
+        return picture
 
+    matrix = {"float32": "matrix product, float32", "bf16": "matrix product, bf16"}
+    names = {f"{form}, {d}": (form, d) for form in ("activations", "weights") for d in matrix}
+    runs: Runs = {matrix["float32"]: matrix_product(torch.float32), matrix["bf16"]: matrix_product(torch.bfloat16)}
+    runs |= {name: lambda form=form, d=d: ours(form, d == "bf16") for name, (form, d) in names.items()}
+    if with_official:
+        runs[OFFICIAL] = official.forward_256()
+    in_turn(runs, 2)
+    seconds = in_turn(runs, rounds)
 
-def training() -> list[dict[str, Any]]:
     rows = []
-    for base in (4096, 2048):
-        rates = {}
-        for name, bf16 in (("float32", False), ("bf16", True)):
-            changes = [
-                f"network.channel_base={base}",
-                "network.channel_max=512",
-                "data.resolution=64",
-                "training.batch=16",
-            ]
-            recipe = load_recipe("stylegan2-faces", changes)
-            assert isinstance(recipe, GANRecipe)
-            torch.manual_seed(0)
-            method = GAN(recipe)
-            for network in method.trainable().values():
-                network.to(memory_format=CHANNELS_LAST)
-            engine = Engine(lambda x: x.backward(), lambda on=bf16: autocast(on), lambda n: nullcontext(), lambda v: v)
-            method.prepare(method.trainable(), dict(method.optimisers()), engine)
-            real = torch.randn(16, 3, 64, 64).contiguous(memory_format=CHANNELS_LAST)
-            step = iter(range(10**9))
-            # 16 steps hold one R1, as in training
-            seconds = [0.0] * 3
-            for k in range(3):
-                start = time.perf_counter()
-                for _ in range(16):
-                    method.step([real], [Draws(0, next(step), 16)])
-                seconds[k] = time.perf_counter() - start
-            rates[name] = 16 * 16 / sorted(seconds)[1]
-            row = {"name": f"training 64 px, base {base}, {name}", "images_per_second": rates[name]}
-            if base == 4096:
-                row["ratio_to_reference"] = rates[name] / REFERENCE["training_images_per_second_64_base4096"]
-            if bf16:
-                row["ratio_to_float32"] = rates["bf16"] / rates["float32"]
+    for name in [n for n in runs if n not in matrix.values()]:
+        dtype = "bf16" if name.endswith("bf16") else "float32"
+        row: dict[str, Any] = {"name": f"forward 256 px, {name}", "seconds": statistics.median(seconds[name])}
+        row["share_of_matrix_rate"] = ratio(seconds, matrix[dtype], name) * flops / MATRIX_FLOPS
+        if name in names:
+            form, _ = names[name]
+            if dtype == "bf16":
+                row["ratio_to_float32"] = ratio(seconds, f"{form}, float32", name)
+                error = (ours(form, True) - exact).square().mean()
+                row["psnr_to_float32"] = float(10 * torch.log10((exact.max() - exact.min()) ** 2 / error))
+            if with_official:
+                row["ratio_to_official"] = ratio(seconds, OFFICIAL, name)
+            row["ratio_to_public"] = PUBLIC["forward_seconds_256"] / row["seconds"]
+        rows.append(row)
+        print(row, flush=True)
+    rates = {d: MATRIX_FLOPS / statistics.median(seconds[name]) / 1e9 for d, name in matrix.items()}
+    return rows, rates
+
+
+def our_steps(base: int, maximum: int, bf16: bool) -> Callable[[], object]:
+    changes = [f"network.channel_base={base}", f"network.channel_max={maximum}", "data.resolution=64"]
+    recipe = load_recipe("stylegan2-faces", [*changes, f"training.batch={BATCH}"])
+    assert isinstance(recipe, GANRecipe)
+    torch.manual_seed(0)
+    method = GAN(recipe)
+    for network in method.trainable().values():
+        network.to(memory_format=CHANNELS_LAST)
+    engine = Engine(lambda x: x.backward(), lambda: autocast(bf16), lambda n: nullcontext(), lambda v: v)
+    method.prepare(method.trainable(), dict(method.optimisers()), engine)
+    real = torch.randn(BATCH, 3, 64, 64).contiguous(memory_format=CHANNELS_LAST)
+    seen = iter(range(10**9))
+    return lambda: [method.step([real], [Draws(0, next(seen), BATCH)]) for _ in range(STEPS)]
+
+
+def official_steps(base: int, maximum: int) -> Callable[[], object]:
+    step = official.training_step(64, base, maximum, BATCH)
+    return lambda: [step(i == 0) for i in range(STEPS)]
+
+
+def training(with_official: bool, rounds: int = 3) -> list[dict[str, Any]]:
+    rows = []
+    for base, maximum in WIDTHS:
+        runs: Runs = {d: our_steps(base, maximum, d == "bf16") for d in ("float32", "bf16")}
+        if with_official:
+            runs[OFFICIAL] = official_steps(base, maximum)
+        in_turn(runs, 1)
+        seconds = in_turn(runs, rounds)
+        for name in runs:
+            rate = BATCH * STEPS / statistics.median(seconds[name])
+            row: dict[str, Any] = {
+                "name": f"training 64 px, base {base}, at most {maximum}, {name}",
+                "images_per_second": rate,
+            }
+            if name == "bf16":
+                row["ratio_to_float32"] = ratio(seconds, "float32", "bf16")
+            if with_official and name != OFFICIAL:
+                row["ratio_to_official"] = ratio(seconds, OFFICIAL, name)
+            if base == 4096 and name != OFFICIAL:
+                row["ratio_to_public"] = rate / PUBLIC["training_images_per_second_64_base4096"]
             rows.append(row)
             print(row, flush=True)
     return rows
@@ -122,22 +157,20 @@ def training() -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--training-only", action="store_true")
-    parser.add_argument("--forward-only", action="store_true")
+    parser.add_argument("--official", type=Path, help="a checkout of the official PyTorch StyleGAN2 or StyleGAN3 code")
     arguments = parser.parse_args()
-    rates = {"float32": matrix_rate(torch.float32), "bf16": matrix_rate(torch.bfloat16)}
-    print(rates)
-    rows: list[dict[str, Any]] = [] if arguments.training_only else forward(rates)
-    rows += [] if arguments.forward_only else training()
-    if not (arguments.training_only or arguments.forward_only):
-        tree = {
-            "command": "python benchmarks/speed.py",
-            "protocol": {"batch_forward": 1, "batch_training": 16, "statistic": "median", "reference": REFERENCE},
-            "machine": machine(),
-            "matrix_gflops": rates,
-            "rows": rows,
-        }
-        print(write("speed", tree))
+    if arguments.official:
+        official.use_checkout(arguments.official)
+    rows, rates = forward(bool(arguments.official))
+    rows += training(bool(arguments.official))
+    tree = {
+        "command": "python benchmarks/speed.py" + (" --official CHECKOUT" if arguments.official else ""),
+        "protocol": {"batch_forward": 1, "batch_training": BATCH, "statistic": "median over rounds", "public": PUBLIC},
+        "machine": machine(),
+        "matrix_gflops": rates,
+        "rows": rows,
+    }
+    print(write("speed", tree))
 
 
 if __name__ == "__main__":

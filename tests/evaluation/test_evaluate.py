@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
@@ -14,7 +15,7 @@ from distilgan.evaluation.evaluate import Protocol, evaluate
 from distilgan.evaluation.profile import profile_target
 from distilgan.evaluation.sources import write_pictures
 from distilgan.export.onnx import export_onnx
-from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from distilgan.perception.perceptual import build_perceptual
 
 SAMPLES = 24
@@ -53,6 +54,25 @@ def test_costs_and_protocol_are_recorded(teacher_folder: Path, protocol: Protoco
     assert stored["samples"] == SAMPLES
     assert stored["reference_images"] == 24
     assert len(stored["extractor_weights_sha256"]) == 64
+
+
+def test_data_is_measured_at_the_size_of_the_pictures(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    """Larger data gives the figures of the same data shrunk beforehand; else every small generator would look blurred."""
+    large, small = tmp_path / "large", tmp_path / "small"
+    large.mkdir(), small.mkdir()
+    for i, path in enumerate(sorted(image_folder.iterdir())[:16]):
+        picture = Image.open(path).convert("RGB").resize((48, 48), Image.Resampling.BICUBIC)
+        picture.save(large / f"{i}.png")
+        picture.resize((16, 16), Image.Resampling.LANCZOS).save(small / f"{i}.png")
+    found = [evaluate(str(teacher_folder), Protocol(data=str(d), samples=16, latency_runs=1)) for d in (large, small)]
+    assert found[0].metrics == pytest.approx(found[1].metrics)
+    assert found[0].protocol["reference_resolution"] == 16
+
+
+def test_agreement_needs_one_size(teacher_folder: Path, tmp_path: Path) -> None:
+    StyleGAN2(StyleGAN2Config(32, [4] * 8, z_dim=16, w_dim=16)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="pictures of 32 px"):
+        evaluate(str(teacher_folder), Protocol(samples=8, latency_runs=1), teacher=str(tmp_path))
 
 
 def test_agreement_by_hand() -> None:

@@ -53,7 +53,11 @@ def model_card(recipe: BaseRecipe, result: Result | None) -> str:
 def protocol_sentence(result: Result) -> str:
     """How the figures were made, in one sentence."""
     p = result.protocol
-    against = f"{p['reference_images']} images of `{p['reference_data']}`" if "reference_data" in p else "no data"
+    against = (
+        f"{p['reference_images']} images of `{p['reference_data']}` at {p['reference_resolution']} px"
+        if "reference_data" in p
+        else "no data"
+    )
     held = {True: " (held out)", False: " (the training images)", None: ""}[p.get("held_out")]
     return (
         f"{p['samples']} pictures at truncation {p['truncation']} with stored noise, against {against}{held}; features: "

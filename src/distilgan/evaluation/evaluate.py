@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from distilgan import __version__
-from distilgan.data.images import ImageSet, builtin_path
+from distilgan.data.images import ImageSet
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
 from distilgan.evaluation.cost import count_macs, count_parameters, latency, peak_activation_bytes
@@ -85,6 +85,7 @@ def evaluate(
         if taught is not None:
             result.teacher |= _fidelity(real, taught, suffix)
         result.protocol |= {"reference_images": len(real), "reference_data": str(protocol.data)}
+        result.protocol["reference_resolution"] = reference.resolution
     if master is not None and taught is not None:
         result.metrics[f"kid{suffix}_teacher"] = kernel_distance(taught, fake)
         result.metrics[f"fid{suffix}_teacher"] = frechet_distance(taught, fake)
@@ -145,7 +146,8 @@ def _reference(protocol: Protocol, source: Source) -> ImageSet | None:
         if not source.generated:
             raise UserError("an image folder is measured against data: give --data")
         return None
-    reference = ImageSet(builtin_path(protocol.data), limit=protocol.reference)
+    # At the size of what is measured: a picture of half the size is blurred to any extractor.
+    reference = ImageSet(protocol.data, source.resolution, limit=protocol.reference)
     if len(reference) < 8:
         raise UserError(f"{protocol.data}: {len(reference)} images are too few to measure against; give at least 8")
     return reference
@@ -168,6 +170,10 @@ def _fidelity(real: Tensor, fake: Tensor, suffix: str) -> dict[str, float]:
 def _agreement(teacher: Generator | OnnxFile, student: Generator | OnnxFile, protocol: Protocol) -> dict[str, float]:
     if teacher.z_dim != student.z_dim:
         raise UserError(f"latents differ: {teacher.name} takes {teacher.z_dim} numbers, {student.name} {student.z_dim}")
+    if teacher.resolution != student.resolution:
+        raise UserError(
+            f"{teacher.name} makes pictures of {teacher.resolution} px, {student.name} of {student.resolution}"
+        )
     zs = latents(student.z_dim, protocol.samples, protocol.seed)
     perceptual = build_perceptual("efficientnet-lite0")
     return picture_agreement(((teacher.images(z), student.images(z)) for z in zs), perceptual)

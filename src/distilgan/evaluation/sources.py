@@ -24,10 +24,13 @@ BATCH = 16
 
 
 class Source(Protocol):
-    """Pictures in batches; `generated` says whether they are a function of latents."""
+    """Pictures in batches, square, `resolution` px; `generated` says whether they are a function of latents."""
 
     name: str
     generated: bool
+
+    @property
+    def resolution(self) -> int: ...
 
     def pixels(self, count: int, seed: int) -> Iterator[Tensor]:
         """uint8 batches [n, 3, R, R], `count` pictures in all at most."""
@@ -49,6 +52,10 @@ class Folder:
     name: str
     generated: bool = False
 
+    @property
+    def resolution(self) -> int:
+        return self.images.resolution
+
     def pixels(self, count: int, seed: int) -> Iterator[Tensor]:
         return self.images.batches(BATCH, count)
 
@@ -69,6 +76,10 @@ class Generator:
     @property
     def z_dim(self) -> int:
         return self.network.config.z_dim
+
+    @property
+    def resolution(self) -> int:
+        return self.network.config.resolution
 
     @torch.no_grad()
     def images(self, z: Tensor) -> Tensor:
@@ -97,6 +108,10 @@ class OnnxFile:
             raise UserError(f"{self.path}: has inputs {', '.join(names)}; expected z (give the joined model.onnx)")
         self.z_dim = int(self.session.get_inputs()[names.index("z")].shape[1])
         self._takes_truncation = "truncation" in names
+        try:
+            self.resolution = int(self.session.get_outputs()[0].shape[-1])
+        except (TypeError, ValueError, IndexError) as error:
+            raise UserError(f"{self.path}: its output has no fixed picture size; export it with one") from error
 
     def images(self, z: Tensor) -> Tensor:
         """[n, z_dim] -> [n, 3, R, R]."""
