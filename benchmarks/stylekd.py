@@ -16,8 +16,8 @@ from typing import Any
 
 from common import RUNS, machine, summary, write
 
-from distilgan.data.images import builtin_path
 from distilgan.evaluation.cost import latency
+from distilgan.evaluation.evaluate import thousands
 from distilgan.evaluation.sources import OnnxFile, latents, load_stylegan2
 from distilgan.export.onnx import export_onnx
 from distilgan.pipeline import execute
@@ -56,11 +56,9 @@ def run_row(name: str, seed: int, images: int, device: str) -> dict[str, Any]:
     overrides = [*COMMON, f"training.images={images}", f"training.checkpoint={every}", f"training.sample={every}"]
     recipe = load_recipe(recipe_name, [*overrides, *changes, f"seed={seed}"])
     folder = RUNS / "stylekd" / f"{name.replace(', ', '-').replace(' ', '-')}-{images}-seed{seed}"
-    metrics = folder / "metrics.json"
-    if not metrics.exists():
-        print(f"== {name}, seed {seed}", file=sys.stderr, flush=True)
-        execute(recipe, folder, device)
-    tree: dict[str, Any] = json.loads(metrics.read_text())
+    print(f"== {name}, seed {seed}", file=sys.stderr, flush=True)
+    execute(recipe, folder, device)  # a finished row is only checked
+    tree: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     tree["folder"] = str(folder)
     return tree
 
@@ -86,18 +84,12 @@ def main() -> None:
         for name in arguments.rows
     }
     teacher_export = RUNS / "stylekd" / "teacher-onnx"
-    teacher = load_stylegan2(builtin_path("builtin:faces32-teacher"))
-    if not (teacher_export / "export.json").exists():
-        export_onnx(teacher, teacher_export)
+    export_onnx(load_stylegan2("builtin:faces32-teacher"), teacher_export)
     student_files = [Path(r[0]["folder"]) / "export" / "model.onnx" for r in results.values()]
     teacher_ms, *student_ms = onnx_latency([teacher_export / "model.onnx", *student_files])
 
     first = next(iter(results.values()))[0]
-    samples = (
-        str(first["protocol"]["samples"]).replace("000", "k")
-        if first["protocol"]["samples"] % 1000 == 0
-        else first["protocol"]["samples"]
-    )
+    samples = thousands(first["protocol"]["samples"])
     rows = [
         {
             "name": "teacher",
@@ -140,9 +132,8 @@ def main() -> None:
         "common": COMMON,
         "latency": "ONNX Runtime, one picture, median, files in turn",
     }
-    path = write(
-        "stylekd", {"command": "python benchmarks/stylekd.py", "protocol": protocol, "machine": machine(), "rows": rows}
-    )
+    command = " ".join(["python benchmarks/stylekd.py", *sys.argv[1:]])
+    path = write("stylekd", {"command": command, "protocol": protocol, "machine": machine(), "rows": rows})
     print(path)
 
 

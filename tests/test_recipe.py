@@ -34,6 +34,9 @@ def test_packaged_recipes_are_valid_and_round_trip(name: str) -> None:
         ("teacher=null", "teacher is null: then student.init must be random"),
         ("data.resolution=48", r"data\.resolution=48: StyleGAN2 needs a power of two"),
         ("optimiser.lr=.inf", r"optimiser\.lr"),
+        ("losses.gan=-1", r"losses\.gan=-1: "),
+        ("losses={gan: 0, pixel: 0, perceptual: 0, latent_direction: 0}", "every weight is 0"),
+        ("student.channels=[0, 4]", r"student\.channels\.0=0"),
         ("method=styelkd", "method='styelkd' is unknown"),
     ],
 )
@@ -80,3 +83,27 @@ def test_apply_override_makes_sections() -> None:
     apply_override(tree, "a.b.c=1e-3")
     assert tree == {"a": {"b": {"c": "1e-3"}}} or tree == {"a": {"b": {"c": 0.001}}}
     assert "training.batch" in known_keys("gan")
+
+
+def test_a_licence_holds_for_its_own_teacher_and_data_only() -> None:
+    assert "CC0" in load_recipe("stylekd-faces", ["training.images=9"]).licence
+    for override in ("data.path=photos", "teacher=runs/mine"):
+        assert load_recipe("stylekd-faces", [override]).licence == ""
+    assert load_recipe("stylekd-faces", ["data.path=photos", "licence=mine"]).licence == "mine"
+
+
+def test_a_run_may_become_longer_but_not_shorter() -> None:
+    now = load_recipe("stylekd-faces")
+    assert difference(now, load_recipe("stylekd-faces", ["training.images=9000"])) is None
+    assert "training.images is 8000 there and 7000 here" in str(
+        difference(now, load_recipe("stylekd-faces", ["training.images=7000"]))
+    )
+    falling = load_recipe("stylekd-faces", ["optimiser.decay=0.5"])
+    longer = load_recipe("stylekd-faces", ["optimiser.decay=0.5", "training.images=9000"])
+    assert "training.images" in str(difference(falling, longer))
+
+
+def test_smoke_leaves_broken_sections_to_the_validator(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("name: a\nmethod: gan\ndata:\ntraining: {images: 8}\n")
+    with pytest.raises(UserError, match="data"):
+        load_recipe(str(tmp_path / "r.yaml"), smoke=True)

@@ -22,11 +22,10 @@ def load(path: str | Path) -> Pretrained:
     Raises:
         distilgan.errors.UserError: not such a folder, or damaged.
     """
-    from distilgan.data.images import builtin_path
-    from distilgan.evaluation.sources import generator_folder
     from distilgan.networks.pretrained import load_generator
+    from distilgan.runs import generator_folder
 
-    return load_generator(generator_folder(builtin_path(str(path))))
+    return load_generator(generator_folder(path))
 
 
 from_pretrained = load

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,9 @@ Precision = Annotated[
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="Shrink everything to seconds on a CPU.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Check and show what would run, do nothing.")]
+Truncation = Annotated[
+    float, typer.Option(help="Truncation psi: 1 keeps all variety, 0 shows the average.", min=-2, max=2)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
 
 
@@ -68,12 +72,12 @@ def evaluate(
     source: Annotated[str, typer.Argument(help="Run, generator folder, ONNX file, image folder or zip.")],
     data: Annotated[str | None, typer.Option(help="Images to measure against.", show_default=False)] = None,
     teacher: Annotated[str | None, typer.Option(help="Generator to compare pictures with.", show_default=False)] = None,
-    samples: Annotated[int, typer.Option(help="Pictures to draw.")] = 1000,
+    samples: Annotated[int, typer.Option(help="Pictures to draw.", min=8)] = 1000,
     reference: Annotated[
-        int | None, typer.Option(help="Use the first so many images of the data.", show_default=False)
+        int | None, typer.Option(help="Use the first so many images of the data.", min=8, show_default=False)
     ] = None,
     extractor: Annotated[str, typer.Option(help="efficientnet-lite0, or inception:PATH.")] = "efficientnet-lite0",
-    truncation: Annotated[float, typer.Option(help="Truncation psi.")] = 1.0,
+    truncation: Truncation = 1.0,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -102,8 +106,10 @@ def profile(
         str, typer.Argument(help="Run, generator folder, ONNX file, or stylegan2 with resolution=, channel_base= ...")
     ],
     overrides: Overrides = None,
-    runs: Annotated[int, typer.Option(help="Timed forwards.")] = 20,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: torch's.", show_default=False)] = None,
+    runs: Annotated[int, typer.Option(help="Timed forwards.", min=1)] = 20,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; default: torch's.", min=1, show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Count parameters and multiply-adds, measure memory and time of one picture."""
@@ -117,9 +123,9 @@ def profile(
 def sample(
     source: Annotated[str, typer.Argument(help="Run, generator folder or ONNX file.")],
     out: Annotated[Path, typer.Argument(help="A .png for a grid, or a folder for single pictures.")],
-    count: Annotated[int, typer.Option(help="How many pictures.")] = 16,
-    seed: Annotated[int, typer.Option(help="Seed of the latents.")] = 0,
-    truncation: Annotated[float, typer.Option(help="Truncation psi.")] = 1.0,
+    count: Annotated[int, typer.Option(help="How many pictures.", min=1)] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the latents.", min=0)] = 0,
+    truncation: Truncation = 1.0,
 ) -> None:
     """Draw pictures."""
     from distilgan.evaluation.sources import write_pictures
@@ -138,7 +144,7 @@ def export(
     from distilgan.export.onnx import export_onnx
 
     folder = out or Path(source) / "export"
-    facts = export_onnx(load_stylegan2(Path(source)), folder)
+    facts = export_onnx(load_stylegan2(source), folder)
     if json:
         return _print_json(facts)
     for name, file in facts["files"].items():
@@ -149,10 +155,10 @@ def export(
 @data_app.command("faces")
 def data_faces(
     out: Annotated[Path, typer.Argument(help="A new folder, or a .zip.")],
-    count: Annotated[int, typer.Option(help="How many portraits.")] = 1000,
+    count: Annotated[int, typer.Option(help="How many portraits.", min=1)] = 1000,
     size: Annotated[int, typer.Option(help="Pixels, 32 to 256.")] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of the people and the photographs.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the people and the photographs.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
 ) -> None:
     """Render portraits of people who do not exist. The same command goes on where it stopped."""
     from distilgan.data.faces import render_set
@@ -175,6 +181,7 @@ def data_check(
     from distilgan.data.images import ImageSet
 
     images = ImageSet(path, resolution, strict=strict)
+    images.check()
     if json:
         skipped = {s.name: s.reason for s in images.skipped}
         return _print_json({"images": len(images), "resolution": images.resolution, "skipped": skipped})
@@ -194,10 +201,12 @@ def _execute(
     recipe = _recipe(verb, name, overrides, seed, precision, smoke)
     if dry_run:
         return _dry_run(recipe, json)
-    from distilgan.pipeline import execute
+    from distilgan.pipeline import execute, first_process
 
     folder = out or Path("runs") / (f"{recipe.name}-smoke" if smoke else recipe.name)
     run = execute(recipe, folder, device, fresh)
+    if not first_process():
+        return None
     if json:
         return print((run.path / "metrics.json").read_text(), end="")
     print(f"generator: {run.student}\nreport:    {run.path / 'report.html'}")
@@ -233,6 +242,10 @@ def _dry_run(recipe: GANRecipe | StyleKDRecipe, json: bool) -> None:
 def _check_device(device: str) -> None:
     if device not in ("cpu", "cuda"):
         raise UserError(f"--device {device}: must be cpu or cuda")
+    if device == "cuda":
+        from distilgan.devices import use_device
+
+        use_device(device)
 
 
 def _print_json(tree: Any) -> None:
@@ -270,8 +283,22 @@ def main() -> None:
         sys.exit(128 + error.signal_number)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        _stop(f"error: {error.filename or 'reading or writing'}: {error.strerror or error}", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _stop("failed: out of memory; lower training.batch or training.micro_batch, or draw fewer pictures", 1)
     else:
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(w in str(error) for w in words)
 
 
 def _stop(line: str, status: int) -> None:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from distilgan.data.images import ImageSet, builtin_path
+from distilgan.data.images import ImageSet, data_sha256
+from distilgan.errors import UserError
+from distilgan.evaluation.card import model_card
 from distilgan.evaluation.cost import count_macs, count_parameters
-from distilgan.evaluation.evaluate import Protocol, Result, evaluate
+from distilgan.evaluation.evaluate import Protocol, Result, evaluate, versions
 from distilgan.evaluation.sources import load_stylegan2
-from distilgan.files import new_folder, write_atomic
+from distilgan.files import locked, new_folder, write_atomic
 from distilgan.methods.adversarial import AdversarialMethod
+from distilgan.networks.pretrained import read_config, weights_sha256
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.recipe import GANRecipe, StyleKDRecipe
-from distilgan.runs import Run, start_run
-from distilgan.training.loop import Hardware, fit
+from distilgan.runs import Run, check_run, generator_folder, start_run
+from distilgan.training.hardware import Hardware, start_hardware
+from distilgan.training.loop import fit
 
 AnyRecipe = GANRecipe | StyleKDRecipe
 
@@ -38,58 +43,82 @@ def build_method(recipe: AnyRecipe) -> AdversarialMethod:
 
 
 def execute(recipe: AnyRecipe, out: Path, device: str = "cpu", fresh: bool = False) -> Run:
-    """Train, export, evaluate and report; the same call again goes on where it stopped."""
+    """Train, export, evaluate and report; the same call again goes on where it stopped.
+
+    Raises:
+        UserError: something the user can mend; nothing in `out` was changed.
+        RunFailed: a diverged training or a full disk; what was saved is whole.
+    """
+    check_run(out, recipe, fresh)
     images = ImageSet(recipe.data.path, recipe.data.resolution, strict=recipe.data.strict, limit=recipe.data.limit)
-    run = start_run(out, recipe, fresh)
-    if images.skipped:
-        first = images.skipped[0]
-        say(f"{len(images.skipped)} files in {images.path} are skipped, the first is {first.name}: {first.reason}")
-    if not _trained(run):
-        _train(run, images, device)
-    if not first_process():
-        return run
-    export(run)
-    report(run, images, measure(run, device))
+    hardware = start_hardware(device, recipe.training.precision)
+    run = Run(out, recipe)
+    method = None if not fresh and _trained(run) else build_method(recipe)
+    with locked(out) if first_process() else nullcontext():
+        if first_process():
+            start_run(out, recipe, fresh)
+        hardware.fabric.barrier()
+        if images.skipped:
+            first = images.skipped[0]
+            say(f"{len(images.skipped)} files in {images.path} are skipped, the first is {first.name}: {first.reason}")
+        if method is not None:
+            _train(run, method, images, hardware)
+        if first_process():
+            export(run)
+            report(run, images, measure(run, device))
     return run
 
 
 def _trained(run: Run) -> bool:
-    """Whether student/ is the result of this recipe's whole length."""
-    config = run.student / "config.json"
-    return run.finished and json.loads(config.read_text()).get("images") == run.recipe.training.images
+    """Whether student/ is whole and the result of this recipe's whole length.
+
+    Raises:
+        UserError: its teacher has other weights now.
+    """
+    try:
+        config = read_config(run.student)
+        load_stylegan2(run.student)
+    except UserError:  # not there yet, or damaged: the last checkpoint makes it again
+        return False
+    if config.get("teacher_sha256") != _teacher_facts(run.recipe).get("teacher_sha256"):
+        raise UserError(f"{run.path}: its teacher has other weights than when it was made; start over with --fresh")
+    return bool(config.get("images") == run.recipe.training.images)
 
 
-def _train(run: Run, images: ImageSet, device: str) -> None:
-    method = build_method(run.recipe)
-    generator = fit(
-        method, run.recipe, images, run.path, run.recipe.seed, Hardware(device, run.recipe.training.precision)
-    )
+def _teacher_facts(recipe: AnyRecipe) -> dict[str, Any]:
+    """What a student's config.json says of its teacher."""
+    if not isinstance(recipe, StyleKDRecipe) or recipe.teacher is None:
+        return {}
+    licence = read_config(generator_folder(recipe.teacher)).get("licence", "")
+    weights = weights_sha256(load_stylegan2(recipe.teacher))
+    return {"teacher": recipe.teacher, "teacher_licence": licence, "teacher_sha256": weights}
+
+
+def _train(run: Run, method: AdversarialMethod, images: ImageSet, hardware: Hardware) -> None:
+    r = run.recipe
+    generator = fit(method, r, images, run.path, r.seed, hardware)
     assert isinstance(generator, StyleGAN2)
     if not first_process():
         return
+    facts = {"licence": r.licence, "recipe": r.name, "seed": r.seed, "images": r.training.images, **_teacher_facts(r)}
     with new_folder(run.student, "the checkpoints are whole") as folder:
-        r = run.recipe
-        generator.save_pretrained(folder, licence=r.licence, recipe=r.name, seed=r.seed, images=r.training.images)
+        generator.save_pretrained(folder, **facts)
         method.discriminator.save_pretrained(folder)
 
 
 def export(run: Run) -> None:
     """Write `export/` of a finished run, unless it is there for these weights."""
-    from distilgan.export.onnx import export_onnx, weights_hash
+    from distilgan.export.onnx import export_onnx
 
     student, facts = load_stylegan2(run.path), run.path / "export" / "export.json"
-    if facts.exists() and json.loads(facts.read_text()).get("student_sha256") == weights_hash(student):
-        return
-    say("exporting to ONNX")
-    export_onnx(student, facts.parent)
+    if _json(facts).get("student_sha256") != weights_sha256(student):
+        say("exporting to ONNX")
+        export_onnx(student, facts.parent)
 
 
 def measure(run: Run, device: str = "cpu") -> Result:
     """Evaluate a finished run by its recipe's protocol, unless that was done, and write `metrics.json` and the model card."""
-    from distilgan.evaluation.card import model_card
-    from distilgan.export.onnx import weights_hash
-
-    e, path = run.recipe.evaluation, run.path / "metrics.json"
+    e, path, teacher = run.recipe.evaluation, run.path / "metrics.json", teacher_of(run.recipe)
     protocol = Protocol(
         data=e.data or run.recipe.data.path,
         held_out=e.data is not None,
@@ -100,31 +129,47 @@ def measure(run: Run, device: str = "cpu") -> Result:
         latency_runs=e.latency_runs,
         device=device,
     )
-    key = {**asdict(protocol), "student_sha256": weights_hash(load_stylegan2(run.path))}
-    if path.exists() and key.items() <= json.loads(path.read_text())["protocol"].items():
-        return Result(**json.loads(path.read_text()))
-    say("measuring")
     onnx = run.path / "export" / "model.onnx"
-    result = evaluate(str(run.path), protocol, teacher_of(run), {"ONNX": str(onnx)} if onnx.exists() else None)
+    key = {
+        **asdict(protocol),
+        "student_sha256": weights_sha256(load_stylegan2(run.path)),
+        "teacher_sha256": weights_sha256(load_stylegan2(teacher)) if teacher else None,
+        "data_sha256": data_sha256(str(protocol.data)),
+        "versions": versions(),
+    }
+    known = _json(path)
+    if key.items() <= known.get("protocol", {}).items():
+        return Result(**known)
+    say("measuring")
+    result = evaluate(str(run.path), protocol, teacher, {"ONNX": str(onnx)} if onnx.exists() else None)
     result.protocol |= key
     write_atomic(path, result.to_json())
-    write_atomic(run.student / "README.md", model_card(run.recipe, result))
+    write_atomic(run.student / "README.md", model_card(run.recipe, result, read_config(run.student)))
     return result
 
 
-def teacher_of(run: Run) -> str | None:
-    """The generator that the run's student is compared with: its teacher, or the one it has its sizes from."""
-    return (run.recipe.teacher or run.recipe.like) if isinstance(run.recipe, StyleKDRecipe) else None
+def _json(path: Path) -> dict[str, Any]:
+    """The file's tree; empty where there is none that can be read."""
+    try:
+        tree: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return tree
+
+
+def teacher_of(recipe: AnyRecipe) -> str | None:
+    """The generator that the student is compared with: its teacher, or the one it has its sizes from."""
+    return (recipe.teacher or recipe.like) if isinstance(recipe, StyleKDRecipe) else None
 
 
 def report(run: Run, images: ImageSet, result: Result) -> Path:
     """Write `report.html`."""
     from distilgan.evaluation.report import write_report
 
-    name = teacher_of(run)
-    teacher = load_stylegan2(builtin_path(name)) if name else None
-    path = run.path / "report.html"
-    write_report(path, run.recipe, result, load_stylegan2(run.path), teacher, images, run.path / "log.jsonl")
+    name = teacher_of(run.recipe)
+    teacher = load_stylegan2(name) if name else None
+    path, card = run.path / "report.html", model_card(run.recipe, result, read_config(run.student))
+    write_report(path, run.recipe, result, load_stylegan2(run.path), teacher, images, run.path / "log.jsonl", card)
     return path
 
 
@@ -143,9 +188,8 @@ def plan(recipe: AnyRecipe) -> dict[str, Any]:
         "generator_channels": method.generator.config.channels,
         "discriminator_parameters": count_parameters(method.discriminator),
     }
-    name = (recipe.teacher or recipe.like) if isinstance(recipe, StyleKDRecipe) else None
-    if name:
-        teacher = load_stylegan2(builtin_path(name))
+    if name := teacher_of(recipe):
+        teacher = load_stylegan2(name)
         facts |= {"teacher_parameters": count_parameters(teacher), "teacher_macs": count_macs(teacher, z=z)}
     return facts
 

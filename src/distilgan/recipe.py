@@ -58,7 +58,9 @@ class Student(Section):
     keep: float = Field(
         0.3, gt=0, le=1, description="share of the teacher's channels that stay: c - floor((1 - keep) c)"
     )
-    channels: list[int] | None = Field(None, description="explicit widths, one a layer; replaces keep")
+    channels: list[Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="explicit widths, one a layer; replaces keep"
+    )
     score: Literal["dcp", "cagc", "l1", "random"] = Field("dcp", description="how channels are chosen for slice")
     score_samples: int = Field(512, ge=1, description="latents that the gradient scores look at")
     train_mapping: bool = True
@@ -97,7 +99,7 @@ class Regularisation(Section):
 
 
 class Optimiser(Section):
-    """Adam, the same for both players but for the lazy-regularisation correction."""
+    """Adam, for both players."""
 
     lr: float = Field(0.002, gt=0)
     discriminator_lr: float | None = Field(None, gt=0, description="null: the same as lr")
@@ -168,6 +170,14 @@ class GANRecipe(BaseRecipe):
     method: Literal["gan"]
     network: Network = Network()
 
+    @model_validator(mode="after")
+    def _wide_enough(self) -> GANRecipe:
+        for key in ("channel_base", "discriminator_base"):
+            base = getattr(self.network, key)
+            if base is not None and base < self.data.resolution:
+                raise ValueError(f"network.{key}={base}: leaves no channel at {self.data.resolution} px")
+        return self
+
 
 class StyleKDRecipe(BaseRecipe):
     """Distil a StyleGAN2 into a thinner one."""
@@ -183,6 +193,12 @@ class StyleKDRecipe(BaseRecipe):
     latent_direction: LatentDirection = LatentDirection()
     perceptual: str = Field("efficientnet-lite0", description="efficientnet-lite0, or lpips:PATH to VGG16 weights")
     share_noise: bool = Field(True, description="teacher and student see the same noise fields")
+
+    @model_validator(mode="after")
+    def _some_term(self) -> StyleKDRecipe:
+        if not any(self.losses.model_dump().values()):
+            raise ValueError("losses: every weight is 0, so there is nothing to learn")
+        return self
 
     @model_validator(mode="after")
     def _teacher(self) -> StyleKDRecipe:
@@ -228,9 +244,18 @@ def load_recipe(name: str, overrides: list[str] | None = None, smoke: bool = Fal
         raise UserError(f"recipe {path}: expected keys and values at the top, found {type(tree).__name__}")
     if smoke:
         _merge(tree, _SMOKE)
+    before = _origin(tree)
     for override in overrides or []:
         apply_override(tree, override)
+    if _origin(tree) != before and not any(o.startswith("licence=") for o in overrides or []):
+        tree["licence"] = ""  # what the recipe says of its own teacher and data does not hold for others
     return parse_recipe(tree, str(path))
+
+
+def _origin(tree: dict[str, Any]) -> list[Any]:
+    """What a student's licence comes from."""
+    data = tree.get("data")
+    return [tree.get("teacher"), tree.get("like"), data.get("path") if isinstance(data, dict) else None]
 
 
 def parse_recipe(tree: dict[str, Any], source: str) -> GANRecipe | StyleKDRecipe:
@@ -262,7 +287,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
 
 def _complaint(error: ValidationError, tree: dict[str, Any]) -> str:
     first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part not in ("gan", "stylekd")]
+    where = [str(part) for i, part in enumerate(first["loc"]) if i or part not in ("gan", "stylekd")]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}{near_names(key, known_keys(str(tree.get('method', ''))))}"
@@ -302,9 +327,10 @@ def difference(made_by: BaseRecipe, now: BaseRecipe) -> str | None:
 
     How often a run reports and how it is measured may change; a run without learning-rate decay may also become longer.
     """
+    longer = now.training.images >= made_by.training.images and made_by.optimiser.decay == 0
     free = {"description", "licence", "evaluation"}
     free |= {f"training.{k}" for k in ("report", "sample", "checkpoint", "keep_checkpoints", "workers")}
-    if made_by.optimiser.decay == 0:
+    if longer:
         free.add("training.images")
 
     def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -324,11 +350,10 @@ def difference(made_by: BaseRecipe, now: BaseRecipe) -> str | None:
 
 def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
     for key, value in changes.items():
-        if isinstance(value, dict):
-            if key in tree or key not in ("network", "student", "latent_direction"):
-                _merge(tree.setdefault(key, {}), value)
-        else:
+        if not isinstance(value, dict):
             tree[key] = value
+        elif isinstance(tree.get(key), dict) or (key not in tree and key not in ("network", "student")):
+            _merge(tree.setdefault(key, {}), value)
 
 
 # What --smoke changes in any recipe: every part runs, nothing is learnt.

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from distilgan.data.images import builtin_path
 from distilgan.errors import UserError
-from distilgan.files import write_atomic
+from distilgan.files import is_leftover, write_atomic
 from distilgan.recipe import GANRecipe, StyleKDRecipe, difference, dump_recipe, parse_recipe
 
 _MADE_BY_RUNS = (
@@ -61,24 +62,44 @@ def open_run(path: Path) -> Run:
     return Run(path, parse_recipe(tree, str(file)))
 
 
-def start_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> Run:
-    """Make `path` the folder of a run of `recipe`, or go on with the run that is there.
+def check_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> None:
+    """Whether `path` can be the folder of a run of `recipe`; changes nothing.
 
     Raises:
         UserError: the folder holds something else, or a run of another recipe.
     """
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; --out takes a folder")
+    if is_run(path):
+        other = None if fresh else difference(open_run(path).recipe, recipe)
+        if other is not None:
+            raise UserError(f"{path}: made by another recipe ({other}); choose another --out, or --fresh to start over")
+    elif path.exists() and not all(is_leftover(p) for p in path.iterdir()):
+        raise UserError(f"{path}: not empty and not a run folder; choose another --out")
+
+
+def start_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> Run:
+    """Make `path` the folder of a run of `recipe`, or go on with the run that is there; as `check_run`."""
+    check_run(path, recipe, fresh)
     if fresh and is_run(path):
         for name in _MADE_BY_RUNS:
             target = path / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    if is_run(path):
-        other = difference(open_run(path).recipe, recipe)
-        if other is not None:
-            raise UserError(f"{path}: made by another recipe ({other}); choose another --out, or --fresh to start over")
-    elif path.exists() and any(path.iterdir()):
-        raise UserError(f"{path}: not empty and not a run folder; choose another --out")
     path.mkdir(parents=True, exist_ok=True)
     write_atomic(path / "recipe.yaml", dump_recipe(recipe))
     return Run(path, recipe)
+
+
+def generator_folder(name: str | Path) -> Path:
+    """The folder with config.json that `name` stands for: a run, such a folder, or builtin:NAME.
+
+    Raises:
+        UserError: a run that has not finished, or an unknown builtin.
+    """
+    path = builtin_path(str(name))
+    if is_run(path):
+        run = open_run(path)
+        if not run.finished:
+            raise UserError(f"{path}: the run has no student/ yet; give the command that started it again to finish it")
+        return run.student
+    return path

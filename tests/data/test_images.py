@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from distilgan.data.images import ImageSet, fit_square, to_float, to_rgb8, to_uint8
+from distilgan.data.sampler import image_batches
 from distilgan.errors import UserError
 
 
@@ -142,6 +143,40 @@ def test_big_sets_are_read_one_by_one(image_folder: Path, monkeypatch: pytest.Mo
     assert from_disk.names == in_memory.names
     assert [s.name for s in from_disk.skipped] == ["zzz.png"]
     assert torch.equal(from_disk[7], in_memory[7])
+
+
+def test_a_big_set_goes_on_past_damaged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A truncated JPEG has a good header: it is found when its turn comes, or by check() and strict beforehand."""
+    monkeypatch.setattr("distilgan.data.images._IN_MEMORY", 0)
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    for i in range(4):
+        Image.fromarray(noise // (i + 1)).save(tmp_path / f"{i}.jpg", quality=95)
+    content = (tmp_path / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(content[: len(content) // 3])
+    (tmp_path / "pixel.png").write_bytes(png(colour(3, 1)))
+    images = ImageSet(tmp_path, 16)
+    assert [s.name for s in images.skipped] == ["pixel.png"]
+    assert torch.equal(images[1], images[2])
+    images.check()
+    assert images.names == ["0.jpg", "2.jpg", "3.jpg"]
+    with pytest.raises(UserError, match=r"1\.jpg cannot be used"):
+        ImageSet(tmp_path, 16, strict=True)
+
+
+def test_workers_read_one_zip_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distilgan.data.images._IN_MEMORY", 0)
+    path = make_zip(tmp_path / "z.zip", {f"{i:03d}.png": png(colour(i)) for i in range(200)})
+    batches = image_batches(ImageSet(path, 8), 50, seed=0, workers=2)
+    seen = sorted(int(x) for _ in range(4) for x in next(batches)[:, 0, 0, 0])
+    assert seen == list(range(200))
+
+
+def test_depths_without_guessing_from_one_picture() -> None:
+    """A dark 16-bit picture stays dark; floats are told by their range."""
+    dark = Image.fromarray(np.full((4, 4), 257 * 3, np.uint16))
+    assert np.asarray(to_rgb8(dark)).max() == 3
+    assert np.asarray(to_rgb8(Image.fromarray(np.full((4, 4), 0.5, np.float32)))).max() == 128
+    assert np.asarray(to_rgb8(Image.fromarray(np.full((4, 4), 200.0, np.float32)))).max() == 200
 
 
 def test_crop_is_central_and_exif_is_obeyed() -> None:

@@ -75,6 +75,12 @@ def test_agreement_needs_one_size(teacher_folder: Path, tmp_path: Path) -> None:
         evaluate(str(teacher_folder), Protocol(samples=8, latency_runs=1), teacher=str(tmp_path))
 
 
+def test_a_small_folder_is_counted(image_folder: Path) -> None:
+    result = evaluate(str(image_folder), Protocol(data=str(image_folder), samples=1000))
+    assert "fid24_efficientnet" in result.metrics
+    assert result.protocol["samples"] == 24
+
+
 def test_agreement_by_hand() -> None:
     first = torch.zeros(2, 3, 16, 16)
     second = torch.full((2, 3, 16, 16), 0.2)

@@ -33,6 +33,24 @@ def test_kernel_distance_by_definition() -> None:
     assert kernel_distance(x, y) == pytest.approx(within - 2 * across, rel=1e-9)
 
 
+def test_every_sample_of_the_larger_set_counts() -> None:
+    torch.manual_seed(4)
+    x, y = torch.randn(10, 4), torch.randn(25, 4)
+    base = kernel_distance(x, y)
+    for i in range(25):
+        moved = y.clone()
+        moved[i] += 3
+        assert kernel_distance(x, moved) != base, i
+
+
+def test_rows_in_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    x, y = torch.randn(2, 30, 4)
+    expected = precision_recall(x, y + 0.3)
+    monkeypatch.setattr("distilgan.evaluation.fidelity._ROWS", 7)
+    assert precision_recall(x, y + 0.3) == pytest.approx(expected)
+
+
 def test_kernel_distance_is_unbiased_and_deterministic() -> None:
     torch.manual_seed(2)
     values = [kernel_distance(torch.randn(40, 8), torch.randn(40, 8)) for _ in range(30)]

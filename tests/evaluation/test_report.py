@@ -22,7 +22,8 @@ def test_report_is_one_self_contained_page(teacher_folder: Path, image_folder: P
         "".join(json.dumps({"images": i, "terms": {"gan": 1.0 / (i + 1), "pixel": 2.0}}) + "\n" for i in range(5))
     )
     network = StyleGAN2.from_pretrained(teacher_folder)
-    write_report(tmp_path / "report.html", recipe, result, network, network, ImageSet(image_folder, 16), log)
+    card = model_card(recipe, result, {})
+    write_report(tmp_path / "report.html", recipe, result, network, network, ImageSet(image_folder, 16), log, card)
     page = (tmp_path / "report.html").read_text()
     assert "a &lt;b&gt; &amp; c" in page
     assert "<b> & c" not in page
@@ -35,9 +36,9 @@ def test_report_is_one_self_contained_page(teacher_folder: Path, image_folder: P
 
 
 def test_card_says_what_is_known_and_what_is_not(teacher_folder: Path, image_folder: Path) -> None:
-    card = model_card(stylekd_recipe(image_folder, teacher_folder), None)
+    card = model_card(stylekd_recipe(image_folder, teacher_folder), None, {})
     assert "not recorded; a student inherits the terms of its teacher and data" in card
-    assert f"Teacher: `{teacher_folder}`" in card
+    assert f"Teacher: `{teacher_folder}` (its licence: not recorded)" in card
 
 
 def test_ticks_are_round_and_inside() -> None:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from distilgan.errors import RunFailed
+from distilgan.errors import RunFailed, UserError
 from distilgan.evaluation.onnx_session import onnx_facts, open_session
 from distilgan.export import onnx as exporting
 from distilgan.export.onnx import export_onnx
@@ -57,3 +57,13 @@ def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(RunFailed, match=r"differs from torch by 0\.5"):
         export_onnx(tiny_generator(), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_export_takes_the_place_of_nothing_but_an_export(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match=r"holds other things \(thesis\.txt\)"):
+        export_onnx(tiny_generator(), tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+    before = (exported / "model.onnx").read_bytes()
+    export_onnx(tiny_generator(), exported)
+    assert (exported / "model.onnx").read_bytes() == before

@@ -47,7 +47,8 @@ def test_terms_and_gradients_are_zero_when_student_equals_teacher(equal: StyleKD
 def test_the_offset_really_moves_the_second_view(equal: StyleKD) -> None:
     draws = Draws(0, 0, 8)
     given = equal.inputs(draws)
-    out = equal.generator(**given, full=True)
+    with torch.no_grad():
+        out = equal.generator(**given, full=True)
     assert out.image.shape[0] == 16
     step = out.w[8:] - out.w[:8]
     assert torch.equal(given["offset"][:8], torch.zeros(8, 16))
@@ -170,3 +171,30 @@ def test_dcp_scores_prefer_channels_that_carry_diversity(teacher_folder: Path) -
         again = channel_scores(teacher, kind, 16, 0)
         assert all(torch.equal(a, b) for a, b in zip(scores, again, strict=True))
     assert not any(p.requires_grad is False for p in teacher.parameters())
+
+
+def test_terms_can_be_removed_one_by_one(image_folder: Path, teacher_folder: Path) -> None:
+    for name in ("gan", "pixel", "perceptual", "latent_direction"):
+        method = prepared(StyleKD(stylekd_recipe(image_folder, teacher_folder, losses={name: 0})))
+        before = method.discriminator.b4.out.weight.clone()
+        report = method.step([torch.randn(8, 3, 16, 16)], [Draws(0, 0, 8)])
+        assert name not in report
+        assert torch.equal(before, method.discriminator.b4.out.weight) == (name == "gan")
+
+
+def test_path_length_with_a_frozen_mapping_network(image_folder: Path, teacher_folder: Path) -> None:
+    recipe = stylekd_recipe(
+        image_folder, teacher_folder, student={"train_mapping": False}, regularisation={"path_length": 2}
+    )
+    method = prepared(StyleKD(recipe))
+    mapping = method.generator.mapping.fc0.weight.clone()
+    report = method.step([torch.randn(8, 3, 16, 16)], [Draws(0, 0, 8)])
+    assert float(report["path_length"]) > 0
+    assert torch.equal(mapping, method.generator.mapping.fc0.weight)
+
+
+def test_shares_that_split_groups_are_refused(image_folder: Path, teacher_folder: Path) -> None:
+    method = StyleKD(stylekd_recipe(image_folder, teacher_folder))  # groups of 4
+    method.check_share(8)
+    with pytest.raises(UserError, match=r"latent_direction\.group=4: does not divide the 2 samples"):
+        method.check_share(2)

@@ -21,14 +21,17 @@ from distilgan.methods.gan import GAN
 from distilgan.pipeline import build_method
 from distilgan.recipe import BaseRecipe, dump_recipe
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint
-from distilgan.training.loop import Hardware, fit, schedule
+from distilgan.training.hardware import start_hardware
+from distilgan.training.loop import fit, schedule
 from tests.recipes import gan_recipe, stylekd_recipe
 
 
 def run(recipe: Any, out: Path) -> dict[str, Tensor]:
     out.mkdir(parents=True, exist_ok=True)
     images = ImageSet(recipe.data.path, recipe.data.resolution)
-    network = fit(build_method(recipe), recipe, images, out, recipe.seed, Hardware("cpu", recipe.training.precision))
+    network = fit(
+        build_method(recipe), recipe, images, out, recipe.seed, start_hardware("cpu", recipe.training.precision)
+    )
     return network.state_dict()
 
 
@@ -52,8 +55,11 @@ def test_a_resumed_run_ends_bit_identical(
     method: str,
     precision: str,
 ) -> None:
-    """Interrupted between two checkpoints, in the middle of R1 and path-length intervals."""
-    changes = {"training": {"images": 64, "checkpoint": 24, "precision": precision}}
+    """Interrupted between two checkpoints, in the middle of R1 and path-length intervals, while the rate rises."""
+    changes = {
+        "training": {"images": 64, "checkpoint": 24, "precision": precision},
+        "optimiser": {"warmup": 40, "decay": 0.5},
+    }
     if method == "gan":
         recipe: BaseRecipe = gan_recipe(image_folder, **changes)
     else:
@@ -92,14 +98,15 @@ from distilgan.errors import Interrupted
 from distilgan.recipe import load_recipe
 from distilgan.data.images import ImageSet
 from distilgan.pipeline import build_method
-from distilgan.training.loop import Hardware, fit
+from distilgan.training.hardware import start_hardware
+from distilgan.training.loop import fit
 import torch
 torch.set_num_threads(1)
 recipe, out = load_recipe(sys.argv[1]), Path(sys.argv[2])
 out.mkdir(exist_ok=True)
 images = ImageSet(recipe.data.path, recipe.data.resolution)
 try:
-    fit(build_method(recipe), recipe, images, out, recipe.seed, Hardware("cpu", "32"))
+    fit(build_method(recipe), recipe, images, out, recipe.seed, start_hardware("cpu", "32"))
 except Interrupted as error:
     sys.exit(128 + error.signal_number)
 """
@@ -171,23 +178,24 @@ def test_sigterm_saves_before_stopping(image_folder: Path, tmp_path: Path, monke
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_accumulation_changes_nothing_but_rounding(image_folder: Path, tmp_path: Path) -> None:
-    """One step of 8 and two half-steps of 4; the first update has Adam's sign-like size, so gradients are compared."""
+@pytest.mark.parametrize(("micro", "mbstd"), [(4, 4), (1, 1)])
+def test_accumulation_changes_nothing_but_rounding(image_folder: Path, micro: int, mbstd: int) -> None:
+    """One step of 8 against parts of 4 or 1, path length (on half of the batch) and the average w included.
+
+    Gradients are compared, because Adam's first update has the size of a sign."""
     states = []
-    for micro in (None, 4):
+    for size in (None, micro):
         recipe = gan_recipe(
-            image_folder,
-            training={"images": 8, "micro_batch": micro},
-            regularisation={"path_length": 0},
-            network={"mbstd_group": 4},
-        )
+            image_folder, training={"images": 8, "micro_batch": size}, network={"mbstd_group": mbstd},
+        )  # fmt: skip
         states.append(gradients_of_first_step(recipe))
+    assert {"w_avg", "path_mean"} <= set(states[0])
     for name in states[0]:
-        torch.testing.assert_close(states[0][name], states[1][name], atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(states[0][name], states[1][name], atol=1e-6, rtol=1e-4, msg=name)
 
 
 def gradients_of_first_step(recipe: Any) -> dict[str, Tensor]:
-    """The generator's and the discriminator's gradients of the first step, by name."""
+    """The generator's and the discriminator's gradients of the first step, by name, and the running means after it."""
     method = build_method(recipe)
     found: dict[str, Tensor] = {}
     original = type(method)._update
@@ -203,8 +211,8 @@ def gradients_of_first_step(recipe: Any) -> dict[str, Tensor]:
 
     with tempfile.TemporaryDirectory() as folder:
         images = ImageSet(recipe.data.path, recipe.data.resolution)
-        fit(method, recipe, images, Path(folder), recipe.seed, Hardware("cpu", "32"))
-    return found
+        fit(method, recipe, images, Path(folder), recipe.seed, start_hardware("cpu", "32"))
+    return {**found, "w_avg": method.generator.mapping.w_avg.clone(), "path_mean": method.path_mean.clone()}
 
 
 WORKER = """
@@ -225,7 +233,7 @@ def test_two_processes_have_the_gradients_of_one(
 ) -> None:
     """torchrun with gloo and the same global batch; tolerance: the order of float32 sums."""
     if method == "gan":
-        recipe: BaseRecipe = gan_recipe(image_folder, training={"images": 8}, regularisation={"path_length": 0})
+        recipe: BaseRecipe = gan_recipe(image_folder, training={"images": 8}, network={"conv_clamp": None})
     else:
         recipe = stylekd_recipe(image_folder, teacher_folder, training={"images": 8})
     expected = gradients_of_first_step(recipe)

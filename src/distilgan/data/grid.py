@@ -15,7 +15,7 @@ def picture_grid(rows: list[Tensor], gap: int = 2, at_least: int = 1) -> Image.I
     scale = max(1, at_least // rows[0].shape[-1])
     rows = [row.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for row in rows]
     resolution = rows[0].shape[-1]
-    width, height = rows[0].shape[0] * (resolution + gap) - gap, len(rows) * (resolution + gap) - gap
+    width, height = max(len(row) for row in rows) * (resolution + gap) - gap, len(rows) * (resolution + gap) - gap
     canvas = torch.full((3, height, width), 255, dtype=torch.uint8)
     for i, row in enumerate(rows):
         for j, picture in enumerate(row):

@@ -1,18 +1,21 @@
 """Image sets: a folder or a zip of any mix of files, as one tensor source.
 
-Reads the layout of StyleGAN's dataset tool (any folders, an optional `dataset.json` with labels) and anything else that
-Pillow opens. Pixels come out as uint8 RGB [3, R, R].
+Reads the layout of StyleGAN's dataset tool (any folders, an optional `dataset.json` with labels) and any other tree of
+files whose names end like an image's (`EXTENSIONS`). Pixels come out as uint8 RGB [3, R, R].
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,8 +23,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from distilgan.errors import UserError
+from distilgan.files import file_sha256
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+T = TypeVar("T")
+EXTENSIONS = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
+)
 BUILTIN = Path(__file__).parent / "builtin"
 _IN_MEMORY = 2 * 2**30  # bytes of decoded pixels that are kept
 
@@ -45,13 +52,24 @@ def builtin_path(name: str) -> Path:
     return path
 
 
+def data_sha256(name: str) -> str:
+    """What identifies a set without decoding it: a zip's bytes, or the names and sizes of a folder's files."""
+    path, digest = builtin_path(name), hashlib.sha256()
+    if path.is_file():
+        return file_sha256(path)
+    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file_path.relative_to(path)} {file_path.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
 def to_rgb8(image: Image.Image) -> Image.Image:
     """Any mode to 8-bit RGB: first frame, upright, 16-bit scaled, transparency on white."""
     image.seek(0) if getattr(image, "n_frames", 1) > 1 else None
     image = ImageOps.exif_transpose(image) or image
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         values = np.asarray(image, np.float64)
-        top = 255.0 if values.max(initial=0) <= 255 else 65535.0
+        # Integers are 16 bits of grey; floats have no rule, so their size tells 1, 255 or 65535 as white.
+        top = 65535.0 if image.mode != "F" else next((t for t in (1.0, 255.0) if values.max(initial=0) <= t), 65535.0)
         return Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -94,12 +112,13 @@ class _Zip:
             if parts.is_absolute() or ".." in parts.parts or (parts.parts and parts.parts[0].endswith(":")):
                 raise UserError(f"{path}: member {name!r} points outside the archive; make the zip again without it")
         self.path = path
-        self._archive: zipfile.ZipFile | None = None
+        self._archive: tuple[int, zipfile.ZipFile] | None = None
 
     def read(self, name: str) -> bytes:
-        if self._archive is None:  # opened late, so that each worker process has its own handle
-            self._archive = zipfile.ZipFile(self.path)
-        return self._archive.read(name)
+        """One handle a process: forked ones would move each other's position in a shared one."""
+        if self._archive is None or self._archive[0] != os.getpid():
+            self._archive = os.getpid(), zipfile.ZipFile(self.path)
+        return self._archive[1].read(name)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_archive": None}
@@ -115,7 +134,7 @@ class ImageSet:
         limit: use the first so many images.
 
     Attributes:
-        skipped: the unusable files, named. Filled while decoding; small sets are decoded at once.
+        skipped: the unusable files, named. Filled while decoding; sets that fit into memory are decoded at once.
 
     Raises:
         UserError: no such path, no images, or (strict) an unusable file.
@@ -143,21 +162,22 @@ class ImageSet:
         self._pixels: Tensor | None = None
         count = min(limit or len(names), len(names))
         if count * 3 * self.resolution**2 <= _IN_MEMORY:
-            self._decode_all(limit)
+            self._pixels = torch.stack(self._use(self._decode, limit))
         else:
-            self._probe(limit)
+            self._use(self._decode if strict else self._open, limit)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        """uint8 RGB, [3, R, R]."""
+        """uint8 RGB, [3, R, R]. In a set too big for memory a damaged file is replaced by the next whole one."""
         if self._pixels is not None:
             return self._pixels[index]
-        pixels = self._decode(self.names[index])
-        if pixels is None:
-            raise UserError(f"{self.path}: {self.skipped[-1].name} can no longer be read ({self.skipped[-1].reason})")
-        return pixels
+        for name in self.names[index:] + self.names[:index]:
+            pixels = self._decode(name)
+            if pixels is not None:
+                return pixels
+        raise UserError(f"{self.path}: none of its images can be read any more ({self._first_complaint()})")
 
     def label(self, index: int) -> int | list[float] | None:
         """The label of an image in dataset.json, if there is one."""
@@ -169,46 +189,45 @@ class ImageSet:
         for start in range(0, total, size):
             yield torch.stack([self[i] for i in range(start, min(start + size, total))])
 
-    def _decode_all(self, limit: int | None) -> None:
-        pixels, good = [], []
-        for name in self.names:
-            decoded = self._decode(name)
-            if decoded is not None:
-                pixels.append(decoded)
-                good.append(name)
-            if limit and len(good) == limit:
-                break
-        if not good:
-            raise UserError(
-                f"{self.path}: none of its {len(self.names)} images can be read (first: {self._first_complaint()})"
-            )
-        self.names, self._pixels = good, torch.stack(pixels)
+    def check(self) -> None:
+        """Decode every file, so that `skipped` is complete also for a set too big for memory."""
+        if self._pixels is None:
+            self.skipped.clear()
+            self._use(self._decode, None)
 
-    def _probe(self, limit: int | None) -> None:
-        """A set too big for memory: check that each file is an image without decoding its pixels."""
-        good = []
+    def _use(self, read: Callable[[str], T | None], limit: int | None) -> list[T]:
+        """Keep the names that `read` can read, the first `limit` of them; what it read is returned."""
+        good: dict[str, T] = {}
         for name in self.names:
-            try:
-                with Image.open(io.BytesIO(self._source.read(name))) as image:
-                    image.verify()
-                good.append(name)
-            except Exception as error:
-                self._complain(name, error)
+            found = read(name)
+            if found is not None:
+                good[name] = found
             if limit and len(good) == limit:
                 break
         if not good:
             raise UserError(
                 f"{self.path}: none of its {len(self.names)} images can be read (first: {self._first_complaint()})"
             )
-        self.names = good
+        self.names = list(good)
+        return list(good.values())
+
+    def _open(self, name: str) -> bool | None:
+        """Whether the file starts like a usable image; a set too big for memory is not decoded beforehand."""
+        try:
+            with Image.open(io.BytesIO(self._source.read(name))) as image:
+                _refuse_tiny(image)
+                image.verify()
+        except Exception as error:
+            self._complain(name, error)
+            return None
+        return True
 
     def _decode(self, name: str) -> Tensor | None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 with Image.open(io.BytesIO(self._source.read(name))) as image:
-                    if min(image.size) < 2:
-                        raise ValueError(f"{image.width}x{image.height} pixels is too small")
+                    _refuse_tiny(image)
                     rgb = fit_square(to_rgb8(image), self.resolution)
             return torch.from_numpy(np.array(rgb, np.uint8)).permute(2, 0, 1).contiguous()
         except Exception as error:  # Pillow raises many kinds; all mean "not a usable image"
@@ -246,6 +265,11 @@ class ImageSet:
             return {str(name): label for name, label in labels or []}
         except (ValueError, AttributeError, TypeError) as error:
             raise UserError(f"{self.path}: dataset.json is not {{'labels': [[name, label], ...]}} ({error})") from error
+
+
+def _refuse_tiny(image: Image.Image) -> None:
+    if min(image.size) < 2:
+        raise ValueError(f"{image.width}x{image.height} pixels is too small")
 
 
 def to_float(pixels: Tensor) -> Tensor:

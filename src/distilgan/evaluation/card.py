@@ -8,8 +8,11 @@ from distilgan.evaluation.evaluate import Result
 from distilgan.recipe import BaseRecipe, StyleKDRecipe
 
 
-def model_card(recipe: BaseRecipe, result: Result | None) -> str:
-    """Markdown with what the network is, how it was made, what was measured and whose terms apply."""
+def model_card(recipe: BaseRecipe, result: Result | None, facts: dict[str, Any]) -> str:
+    """Markdown with what the network is, how it was made, what was measured and whose terms apply.
+
+    `facts` is the generator's config.json.
+    """
     lines = [
         "---",
         "library_name: distilgan",
@@ -32,7 +35,8 @@ def model_card(recipe: BaseRecipe, result: Result | None) -> str:
         f"- Data: `{recipe.data.path}` at {recipe.data.resolution} px.",
     ]
     if isinstance(recipe, StyleKDRecipe) and recipe.teacher:
-        lines.append(f"- Teacher: `{recipe.teacher}`.")
+        terms = facts.get("teacher_licence") or "not recorded"
+        lines.append(f"- Teacher: `{recipe.teacher}` (its licence: {terms}).")
     lines.append(
         f"- Licence: {recipe.licence or 'not recorded; a student inherits the terms of its teacher and data'}."
     )

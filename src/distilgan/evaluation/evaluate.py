@@ -73,10 +73,9 @@ def evaluate(
     result = Result(source=name)
     extractor = build_extractor(protocol.extractor, protocol.device)
     reference = _reference(protocol, source)
-    count = protocol.samples
-    suffix = f"{_thousands(count)}_{extractor.name}"
-
-    fake = _features(source, extractor, count, protocol.seed)
+    fake = _features(source, extractor, protocol.samples, protocol.seed)
+    count = len(fake)  # a folder may hold fewer
+    suffix = f"{thousands(count)}_{extractor.name}"
     master = open_source(teacher, device=protocol.device, truncation=protocol.truncation) if teacher else None
     taught = _features(master, extractor, count, protocol.seed) if master else None
     if reference is not None:
@@ -86,6 +85,7 @@ def evaluate(
             result.teacher |= _fidelity(real, taught, suffix)
         result.protocol |= {"reference_images": len(real), "reference_data": str(protocol.data)}
         result.protocol["reference_resolution"] = reference.resolution
+        result.protocol["precision_recall_samples"] = min(len(real), count)  # of each, the first ones
     if master is not None and taught is not None:
         result.metrics[f"kid{suffix}_teacher"] = kernel_distance(taught, fake)
         result.metrics[f"fid{suffix}_teacher"] = frechet_distance(taught, fake)
@@ -98,13 +98,19 @@ def evaluate(
             result.cost[label] = measure_cost(item, protocol.latency_runs)
     result.protocol |= {
         **asdict(protocol),
+        "samples": count,
         "noise": "stored fields",
         "extractor_weights_sha256": extractor.weights,
         "resize": f"{extractor.resize_name} to {extractor.resolution} px",
         "threads": torch.get_num_threads(),
-        "versions": {"distilgan": __version__, **{p: version(p) for p in ("torch", "torchmetrics", "numpy")}},
+        "versions": versions(),
     }
     return result
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that a figure passes through."""
+    return {"distilgan": __version__, **{p: version(p) for p in ("torch", "torchmetrics", "numpy")}}
 
 
 def defaults_of_run(name: str, data: str | None, teacher: str | None) -> tuple[str | None, str | None, bool | None]:
@@ -179,5 +185,6 @@ def _agreement(teacher: Generator | OnnxFile, student: Generator | OnnxFile, pro
     return picture_agreement(((teacher.images(z), student.images(z)) for z in zs), perceptual)
 
 
-def _thousands(n: int) -> str:
+def thousands(n: int) -> str:
+    """5000 as 5k: how metric names give sample counts."""
     return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)

@@ -10,6 +10,10 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+# Bounds on memory: 50,000 pictures would need matrices of 20 GB.
+_PIECE = 5000
+_ROWS = 1000
+
 
 class _Given(nn.Module):
     """An extractor for features that are extracted already."""
@@ -29,7 +33,7 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(feature=_Given(first.shape[1]))
+    metric = FrechetInceptionDistance(feature=_Given(first.shape[1]), sync_on_compute=False)
     metric.set_dtype(torch.float64)
     metric.update(first.double(), real=True)
     metric.update(second.double(), real=False)
@@ -37,51 +41,65 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
 
 
 def kernel_distance(first: Tensor, second: Tensor) -> float:
-    """KID: the unbiased MMD² with kernel (xᵀy / D + 1)³ over all samples of [N, D] and [M, D]; can be slightly negative.
+    """KID: the unbiased MMD² with kernel (xᵀy / D + 1)³ of [N, D] and [M, D]; can be slightly negative.
 
-    Not the mean over random subsets, so it is deterministic: the larger set is cut into pieces of the size of the smaller
-    and the mean over pieces is taken. Binkowski et al. 2018, section 4.
+    Deterministic, unlike the usual mean over random subsets: both sets are cut into pieces of min(N, M, 5000), a last one
+    reaching back so that every sample counts, and the mean over pairs of pieces is taken. Each piece is unbiased, so the
+    mean is. Binkowski et al. 2018, section 4.
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    n = min(len(first), len(second))
-    pieces = max(len(first), len(second)) // n
+    size = min(len(first), len(second), _PIECE)
+    x, y = _pieces(first, size), _pieces(second, size)
     values = []
-    for i in range(pieces):
-        x = first[i * n : (i + 1) * n] if len(first) >= 2 * n else first[:n]
-        y = second[i * n : (i + 1) * n] if len(second) >= 2 * n else second[:n]
+    for i in range(max(len(x), len(y))):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*save all extracted features.*")
-            metric = KernelInceptionDistance(feature=_Given(x.shape[1]), subsets=1, subset_size=n)
+            metric = KernelInceptionDistance(
+                feature=_Given(first.shape[1]), subsets=1, subset_size=size, sync_on_compute=False
+            )
         metric.set_dtype(torch.float64)
-        metric.update(x.double(), real=True)
-        metric.update(y.double(), real=False)
+        metric.update(x[i % len(x)].double(), real=True)
+        metric.update(y[i % len(y)].double(), real=False)
         values.append(float(metric.compute()[0]))
-    return sum(values) / pieces
+    return sum(values) / len(values)
+
+
+def _pieces(x: Tensor, size: int) -> list[Tensor]:
+    starts = [*range(0, len(x) - size, size), len(x) - size]
+    return [x[start : start + size] for start in starts]
 
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float]:
     """Precision, recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) by k-nearest-neighbour balls.
 
     Args:
-        real, fake: features [N, D], [M, D]; k: neighbour that sets each ball's radius (5 as in Naeem et al.).
+        real, fake: features [N, D], [M, D]; N = M, or the radii do not compare. k: neighbour that sets each ball's radius
+            (5 as in Naeem et al.).
     Returns:
         precision: share of fakes inside any real ball. recall: share of reals inside any fake ball. density: mean number of
         real balls around a fake, over k (can exceed 1). coverage: share of reals whose ball holds a fake.
     """
     real, fake = real.double(), fake.double()
     radius_real, radius_fake = _kth_neighbour(real, k), _kth_neighbour(fake, k)
-    distance = torch.cdist(real, fake)  # [N, M]
-    inside_real = distance < radius_real[:, None]
+    balls = torch.zeros(len(fake), dtype=torch.long)  # real balls around each fake
+    recalled, covered = [], []
+    for rows, radius in zip(torch.split(real, _ROWS), torch.split(radius_real, _ROWS), strict=True):
+        distance = torch.cdist(rows, fake)
+        inside_real = distance < radius[:, None]
+        balls += inside_real.sum(0)
+        covered.append(inside_real.any(1))
+        recalled.append((distance < radius_fake[None]).any(1))
     return {
-        "precision": float(inside_real.any(0).double().mean()),
-        "recall": float((distance < radius_fake[None]).any(1).double().mean()),
-        "density": float(inside_real.double().sum(0).mean() / k),
-        "coverage": float(inside_real.any(1).double().mean()),
+        "precision": float((balls > 0).double().mean()),
+        "recall": float(torch.cat(recalled).double().mean()),
+        "density": float(balls.double().mean() / k),
+        "coverage": float(torch.cat(covered).double().mean()),
     }
 
 
 def _kth_neighbour(x: Tensor, k: int) -> Tensor:
     """Distance of each row to its k-th nearest other row."""
     k = min(k, len(x) - 1)
-    return torch.cdist(x, x).kthvalue(k + 1, dim=1).values  # the nearest is the row itself
+    # the nearest is the row itself
+    return torch.cat([torch.cdist(rows, x).kthvalue(k + 1, dim=1).values for rows in torch.split(x, _ROWS)])

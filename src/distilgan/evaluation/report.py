@@ -15,7 +15,7 @@ from torch import Tensor
 
 from distilgan.data.grid import picture_grid
 from distilgan.data.images import ImageSet, to_uint8
-from distilgan.evaluation.card import count, figure, model_card, protocol_sentence
+from distilgan.evaluation.card import count, figure, protocol_sentence
 from distilgan.evaluation.evaluate import Result
 from distilgan.evaluation.plots import line_plot
 from distilgan.files import write_atomic
@@ -69,6 +69,7 @@ def write_report(
     teacher: StyleGAN2 | None,
     images: ImageSet,
     log: Path,
+    card: str,
 ) -> None:
     """Write the page of a finished run."""
     parts = [
@@ -87,7 +88,7 @@ def write_report(
         "<h2>Training</h2>",
         _curves(log),
         "<h2>Model card</h2>",
-        f"<pre>{html.escape(model_card(recipe, result))}</pre>",
+        f"<pre>{html.escape(card)}</pre>",
         f"<h2>Protocol</h2><pre>{html.escape(json.dumps(result.protocol, indent=1))}</pre></html>",
     ]
     write_atomic(path, "\n".join(parts))

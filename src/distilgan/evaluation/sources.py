@@ -18,7 +18,7 @@ from distilgan.errors import UserError
 from distilgan.evaluation.onnx_session import open_session
 from distilgan.networks.pretrained import load_generator
 from distilgan.networks.stylegan2 import StyleGAN2
-from distilgan.runs import is_run, open_run
+from distilgan.runs import generator_folder, is_run
 
 BATCH = 16
 
@@ -124,23 +124,16 @@ class OnnxFile:
         return (to_uint8(self.images(z)) for z in latents(self.z_dim, count, seed))
 
 
-def generator_folder(path: Path) -> Path:
-    """The folder with config.json that `path` (a run, or such a folder) stands for.
+def load_stylegan2(name: str | Path) -> StyleGAN2:
+    """The unconditional StyleGAN2 of a run, a generator's folder or builtin:NAME.
 
     Raises:
-        UserError: neither, or a run that has not finished.
+        UserError: nothing of the kind, or a class-conditional one.
     """
-    if is_run(path):
-        run = open_run(path)
-        if not run.finished:
-            raise UserError(f"{path}: the run has no student/ yet; give the command that started it again to finish it")
-        return run.student
-    return path
-
-
-def load_stylegan2(path: Path) -> StyleGAN2:
-    network = load_generator(generator_folder(path))
+    network = load_generator(generator_folder(name))
     assert isinstance(network, StyleGAN2)
+    if network.config.label_dim:
+        raise UserError(f"{name}: is class-conditional; only generators without classes are supported so far")
     return network
 
 
@@ -158,7 +151,7 @@ def open_source(
     if path.suffix == ".onnx":
         return OnnxFile(path, name, truncation=truncation)
     if path.is_dir() and (is_run(path) or (path / "config.json").is_file()):
-        return Generator(load_stylegan2(path), name, device, truncation)
+        return Generator(load_stylegan2(name), name, device, truncation)
     return Folder(ImageSet(path, resolution), name)
 
 

@@ -20,9 +20,11 @@ from distilgan.errors import RunFailed, UserError
 from distilgan.evaluation.cost import count_macs, count_parameters
 from distilgan.evaluation.onnx_session import open_session
 from distilgan.files import new_folder, write_atomic
+from distilgan.networks.pretrained import weights_sha256
 from distilgan.networks.stylegan2 import StyleGAN2
 
 OPSET = 18
+_FILES = ("model.onnx", "mapping.onnx", "synthesis.onnx", "export.json")
 TOLERANCE = 1e-4
 """Largest allowed difference from torch: float32 with another summation order gave up to 2e-5 on pictures in [-1, 1]."""
 
@@ -53,7 +55,7 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
 
     Raises:
         RunFailed: a file differs from torch by more than `TOLERANCE`; nothing is left behind.
-        UserError: the export packages are missing.
+        UserError: the export packages are missing, or `folder` holds anything but an earlier export.
     """
     try:
         import onnx.compose
@@ -65,6 +67,9 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
     c = network.config
     if c.label_dim:
         raise UserError("export of class-conditional StyleGAN2 is not supported yet")
+    others = [] if not folder.is_dir() else [p.name for p in folder.iterdir() if p.name not in _FILES]
+    if others or folder.is_file():
+        raise UserError(f"{folder}: holds other things ({', '.join(others[:3]) or 'is a file'}); choose another --out")
     z, psi, w = torch.randn(2, c.z_dim), torch.ones(1), torch.randn(2, c.num_ws, c.w_dim)
     mapping, synthesis = _Mapping(network).eval(), _Synthesis(network).eval()
     facts: dict[str, Any] = {
@@ -80,7 +85,7 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
         "noise": "stored fields, baked in",
         "parameters": count_parameters(network),
         "macs": count_macs(network, z=z[:1]),
-        "student_sha256": weights_hash(network),
+        "student_sha256": weights_sha256(network),
         "torch": torch.__version__,
         "files": {},
     }
@@ -153,15 +158,6 @@ def _write(model: Any, path: Path, facts: dict[str, Any]) -> None:
         model.metadata_props.add(key=f"distilgan.{key}", value=str(facts[key]))
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
-
-
-def weights_hash(network: nn.Module) -> str:
-    """SHA-256 over the names and bytes of all weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager

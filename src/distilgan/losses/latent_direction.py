@@ -44,15 +44,14 @@ def cross_view_similarity(first: Tensor, second: Tensor, group: int) -> Tensor:
     """S[g, i, j] = cos(f(w_i), f(w_j + o_j)) within groups of samples.
 
     Args:
-        first, second: features of the two views, [N, ...]; `group` samples are compared with each other. Sample n is in
-            group n mod (N / group), so that a batch dealt out over processes keeps its groups.
+        first, second: features of the two views, [N, ...]; `group` samples are compared with each other, all if there are
+            fewer; N is a multiple of it. Sample n is in group n mod (N / group), so that a batch dealt out over processes
+            keeps its groups.
     Returns:
         [N / group, group, group] in [-1, 1].
     """
     n = first.shape[0]
     size = min(group, n)
-    while n % size:
-        size -= 1
 
     def grouped(x: Tensor) -> Tensor:
         unit = F.normalize(x.float().flatten(1), dim=1)

@@ -77,6 +77,9 @@ class AdversarialMethod(ABC):
         """The teacher's pictures for the sample grid, if there is a teacher."""
         return None
 
+    def check_share(self, samples: int) -> None:  # noqa: B027 - most methods take any
+        """Raise UserError when a step cannot be made of shares of `samples` samples."""
+
     def frozen(self) -> list[nn.Module]:
         """Networks that do not train but must move to the device."""
         return []
@@ -117,7 +120,34 @@ class AdversarialMethod(ABC):
         inputs = [self.inputs(d) for d in draws]
         # With accumulation the pictures are made again for the generator's turn, instead of keeping all graphs.
         kept = self._generate(inputs[0]) if len(inputs) == 1 else None
+        if "gan" in self.weights:
+            self._train_discriminator(reals, inputs, draws, kept, report)
 
+        self.discriminator.requires_grad_(False)
+        averages = []
+        for i, (given, draw) in enumerate(zip(inputs, draws, strict=True)):
+            with self._sync("generator", last=i == len(inputs) - 1):
+                views = kept if kept is not None else self._generate(given)
+                terms = self.terms(views, draw)
+                if "gan" in self.weights:
+                    terms = {"gan": self._generator_gan(views.image, draw), **terms}
+                loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
+                self.engine.backward(loss / len(inputs))
+            averages.append(views.w[: draw.count].detach()[:, 0].float().mean(0))
+            _add(report, terms, 1 / len(inputs))
+        del kept, views
+        self._track_average(torch.stack(averages).mean(0))
+        if self.regularisation.path_length and self.steps % self.regularisation.path_length_interval == 0:
+            self._regularise_paths(draws, report)
+        self._update("generator", report)
+        self.steps += 1
+        return report
+
+    # -- the parts of a step -----------------------------------------------------------------------------------------
+
+    def _train_discriminator(
+        self, reals: list[Tensor], inputs: list[dict[str, Any]], draws: list[Draws], kept: Views | None, report: Terms
+    ) -> None:
         self.discriminator.requires_grad_(True)
         lazy = self.regularisation.r1_gamma > 0 and self.steps % self.regularisation.r1_interval == 0
         for i, (real, given, draw) in enumerate(zip(reals, inputs, draws, strict=True)):
@@ -131,26 +161,6 @@ class AdversarialMethod(ABC):
                 self.engine.backward(loss / len(reals))
             _add(report, terms, 1 / len(reals))
         self._update("discriminator", report)
-
-        self.discriminator.requires_grad_(False)
-        for i, (given, draw) in enumerate(zip(inputs, draws, strict=True)):
-            with self._sync("generator", last=i == len(inputs) - 1):
-                views = kept if kept is not None else self._generate(given)
-                terms = {"gan": self._generator_gan(views.image, draw), **self.terms(views, draw)}
-                loss = torch.stack(
-                    [self.weights[name] * value for name, value in terms.items() if self.weights[name]]
-                ).sum()
-                self.engine.backward(loss / len(inputs))
-            self._track_average(views.w[: draw.count])
-            _add(report, terms, 1 / len(inputs))
-        del kept, views
-        if self.regularisation.path_length and self.steps % self.regularisation.path_length_interval == 0:
-            self._regularise_paths(draws, report)
-        self._update("generator", report)
-        self.steps += 1
-        return report
-
-    # -- the parts of a step -----------------------------------------------------------------------------------------
 
     def _generate(self, given: dict[str, Any]) -> Views:
         with self.engine.autocast():
@@ -186,24 +196,36 @@ class AdversarialMethod(ABC):
         return generator_nonsaturating(self._judge(self.discriminator, fake[: draws.count], draws))
 
     def _regularise_paths(self, draws: list[Draws], report: Terms) -> None:
-        """weight · interval · E (|Jᵀy| - a)², a the running mean; on half of the batch (Karras et al. 2020, section 3.2)."""
-        r = self.regularisation
+        """weight · interval · E (|Jᵀy| - a)², a the running mean; on half of the batch (Karras et al. 2020, section 3.2).
+
+        The sample's number in the whole batch says whether it is in the half, and a is moved once a step: neither the
+        number of processes nor accumulation changes the result.
+        """
+        r, c = self.regularisation, self.generator.config
+        half = max(1, draws[0].batch // 2)
+        lengths_seen = torch.zeros_like(self.path_mean)
         for i, draw in enumerate(draws):
             with self._sync("generator", last=i == len(draws) - 1):
-                half = max(1, draw.count // 2)
-                given = {k: _first(v, half) for k, v in self.inputs(draw).items() if k not in ("offset", "taps")}
+                given = {k: v for k, v in self.inputs(draw).items() if k not in ("offset", "taps")}
+                y = draw.normal(*self.generator.image_shape)
+                own = draw.count_below(half)
+                first = max(1, own)  # a share without any takes part with weight 0, as other processes wait for it
+                given = {k: _first(v, first) for k, v in given.items()}
+                # Added to w, so that w has a gradient also where the mapping network does not train.
+                given["offset"] = torch.zeros(first, c.num_ws, c.w_dim, device=y.device, requires_grad=True)
                 views = self._generate(given)
-                lengths = path_lengths(views.image, views.w, draw.normal(*views.image.shape[1:])[:half])
-                mean = self.engine.mean_over_processes(lengths.detach().mean())
-                self.path_mean = self.path_mean.lerp(mean, r.path_length_decay)
-                penalty = (lengths - self.path_mean).square().mean()
-                self.engine.backward(penalty * (r.path_length * r.path_length_interval / len(draws)))
-            _add(report, {"path_length": penalty.detach()}, 1 / len(draws))
+                lengths = path_lengths(views.image, views.w, y[:first])[:own]
+                share = draw.parts / (len(draws) * half)  # gradients are averaged over processes
+                penalty = (lengths - self.path_mean).square().sum() * share
+                # The zero keeps every parameter in the graph: processes wait for the gradient of each.
+                self.engine.backward(penalty * (r.path_length * r.path_length_interval) + 0 * views.image.sum())
+            lengths_seen += lengths.detach().sum() * share
+            _add(report, {"path_length": penalty.detach()}, 1)
+        self.path_mean = self.path_mean.lerp(self.engine.mean_over_processes(lengths_seen), r.path_length_decay)
 
     def _track_average(self, w: Tensor) -> None:
-        """The running mean of w that truncation draws to; decay 0.998 a step as in the official code."""
-        mean = self.engine.mean_over_processes(w.detach()[:, 0].float().mean(0))
-        self.generator.mapping.w_avg.lerp_(mean, 0.002)
+        """The running mean of w [w_dim] that truncation draws to; decay 0.998 a step as in the official code."""
+        self.generator.mapping.w_avg.lerp_(self.engine.mean_over_processes(w), 0.002)
 
     def _sync(self, name: str, last: bool) -> AbstractContextManager[Any]:
         return nullcontext() if last else self.engine.no_sync(self.played[name])

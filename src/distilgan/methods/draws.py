@@ -20,27 +20,29 @@ class Draws:
         words = np.random.SeedSequence([seed, images]).generate_state(2, np.uint64)
         self._generator = torch.Generator(device).manual_seed(int(words[0] >> 1))
         self._shared = np.random.default_rng(int(words[1]))
-        self._batch, self._part, self._parts, self.device = batch, part, parts, torch.device(device)
+        self.batch, self.part, self.parts, self.device = batch, part, parts, torch.device(device)
 
     @property
     def count(self) -> int:
         """Samples in this share."""
-        return len(range(self._part, self._batch, self._parts))
+        return self.count_below(self.batch)
+
+    def count_below(self, limit: int) -> int:
+        """Samples in this share whose number in the whole batch is below `limit`; they are its first ones."""
+        return len(range(self.part, limit, self.parts))
 
     def normal(self, *shape: int) -> Tensor:
         """N(0, 1), [count, *shape]."""
-        return torch.randn(self._batch, *shape, generator=self._generator, device=self.device)[
-            self._part :: self._parts
-        ]
+        return torch.randn(self.batch, *shape, generator=self._generator, device=self.device)[self.part :: self.parts]
 
     def uniform(self, *shape: int) -> Tensor:
         """U[0, 1), [count, *shape]."""
-        return torch.rand(self._batch, *shape, generator=self._generator, device=self.device)[self._part :: self._parts]
+        return torch.rand(self.batch, *shape, generator=self._generator, device=self.device)[self.part :: self.parts]
 
     def integers(self, high: int) -> Tensor:
         """Uniform integers in [0, high), [count]."""
-        draw = torch.randint(high, (self._batch,), generator=self._generator, device=self.device)
-        return draw[self._part :: self._parts]
+        draw = torch.randint(high, (self.batch,), generator=self._generator, device=self.device)
+        return draw[self.part :: self.parts]
 
     def shared_uniform(self) -> float:
         """One number in [0, 1) that all shares agree on."""

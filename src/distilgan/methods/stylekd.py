@@ -14,24 +14,24 @@ weights 1, 3, 3, 30); Liu et al., "Content-Aware GAN Compression", CVPR 2021 (sl
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from distilgan.data.images import builtin_path
 from distilgan.errors import UserError
 from distilgan.losses.latent_direction import latent_offsets, sefa_directions, similarity_divergence
 from distilgan.methods.adversarial import AdversarialMethod, Terms, Views
 from distilgan.methods.channel_scores import channel_scores
 from distilgan.methods.draws import Draws
 from distilgan.methods.gan import noise_fields, style_inputs
+from distilgan.networks.pretrained import has_discriminator, weights_sha256
 from distilgan.networks.slicing import best_channels, copy_mapping, copy_noise, slice_generator, thinned
 from distilgan.networks.stylegan2 import StyleGAN2, check_taps
-from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig, discriminator_channels
+from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
 from distilgan.perception.perceptual import build_perceptual
 from distilgan.recipe import LatentDirection, StyleKDRecipe
+from distilgan.runs import generator_folder
 
 
 class StyleKD(AdversarialMethod):
@@ -42,6 +42,8 @@ class StyleKD(AdversarialMethod):
         self.weights = {k: v for k, v in recipe.losses.model_dump().items() if v}
         model = _load_teacher(recipe)
         self.teacher = model if recipe.teacher else None
+        self.teacher_name = recipe.teacher
+        self.teacher_sha256 = weights_sha256(model) if recipe.teacher else None
         self.generator = self._student(model, recipe)
         self.discriminator = self._critic(model, recipe)
         self.share_noise = recipe.share_noise
@@ -92,8 +94,26 @@ class StyleKD(AdversarialMethod):
 
     # -- what the loop asks ------------------------------------------------------------------------------------------
 
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "teacher_sha256": self.teacher_sha256}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["teacher_sha256"] != self.teacher_sha256:
+            raise UserError(
+                f"teacher {self.teacher_name}: its weights changed since this run began; start over with --fresh"
+            )
+        super().load_state_dict(state)
+
     def references(self, inputs: dict[str, Tensor], noise: list[Tensor]) -> Tensor | None:
         return None if self.teacher is None else self.teacher(**inputs, noise=noise)
+
+    def check_share(self, samples: int) -> None:
+        group = min(self.direction.group, self.training.batch)
+        if self.taps and samples % group:
+            raise UserError(
+                f"latent_direction.group={group}: does not divide the {samples} samples that a process holds at once "
+                f"(training.batch over processes and micro-batches); enlarge the batch or lower the group"
+            )
 
     def frozen(self) -> list[nn.Module]:
         return [m for m in (self.teacher, self.perceptual) if m is not None]
@@ -123,18 +143,17 @@ class StyleKD(AdversarialMethod):
         return student
 
     def _critic(self, model: StyleGAN2, recipe: StyleKDRecipe) -> Discriminator:
+        folder = generator_folder(str(recipe.teacher or recipe.like))
         if recipe.critic == "inherit":
-            return Discriminator.from_pretrained(builtin_path(str(recipe.teacher))).train().requires_grad_(True)
-        source = Path(builtin_path(str(recipe.teacher or recipe.like)))
-        try:
-            config = Discriminator.from_pretrained(source).config
-        except UserError:
-            config = DiscriminatorConfig(model.config.resolution, discriminator_channels(model.config.resolution))
-        return Discriminator(config)
+            return Discriminator.from_pretrained(folder).train().requires_grad_(True)
+        if has_discriminator(folder):
+            return Discriminator(Discriminator.from_pretrained(folder).config)
+        widths = model.config.channels[1::2][::-1]  # as wide as the teacher at each resolution
+        return Discriminator(DiscriminatorConfig(model.config.resolution, widths))
 
 
 def _load_teacher(recipe: StyleKDRecipe) -> StyleGAN2:
-    model = StyleGAN2.from_pretrained(builtin_path(str(recipe.teacher or recipe.like))).requires_grad_(False)
+    model = StyleGAN2.from_pretrained(generator_folder(str(recipe.teacher or recipe.like))).requires_grad_(False)
     if model.config.label_dim:
         raise UserError(
             f"teacher {recipe.teacher or recipe.like}: is class-conditional; stylekd needs one without classes"

@@ -5,6 +5,7 @@ A folder may also hold the discriminator that a generator was trained with, as `
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +54,7 @@ class Pretrained(nn.Module):
         entry = read_config(folder)
         if cls.weights_file != "model.safetensors":
             if "discriminator" not in entry:
-                raise UserError(f"{folder}: has no discriminator")
+                raise UserError(f"{folder}: has no discriminator; use critic=fresh")
             entry = entry["discriminator"]
         if entry.get("family") != cls.family:
             raise UserError(f"{folder / 'config.json'}: family is {entry.get('family')!r}, expected {cls.family!r}")
@@ -80,6 +81,20 @@ def _contiguous(state: dict[str, Tensor], half: bool) -> dict[str, Tensor]:
         return value.half() if half and value.dim() >= 2 else value
 
     return {name: stored(value) for name, value in state.items()}
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def has_discriminator(folder: Path) -> bool:
+    """Whether the discriminator that the generator was trained with is kept beside it."""
+    return "discriminator" in read_config(folder)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

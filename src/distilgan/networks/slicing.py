@@ -13,7 +13,7 @@ from distilgan.networks.stylegan2 import StyleGAN2
 
 def thinned(channels: Sequence[int], keep: float) -> list[int]:
     """c - floor((1 - keep) c) for each width: the rule of CAGC and StyleKD (512 -> 154 at keep 0.3)."""
-    return [c - int((1 - keep) * c + 1e-9) for c in channels]
+    return [max(1, c - int((1 - keep) * c + 1e-9)) for c in channels]
 
 
 def best_channels(scores: Sequence[Tensor], channels: Sequence[int]) -> list[Tensor]:

@@ -258,6 +258,10 @@ class StyleGAN2(Pretrained):
         """Names that `taps` accepts: the outputs of the 3x3 convolutions, after their activation."""
         return [f"synthesis.{name}" for name, _ in self.synthesis.layers()]
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return 3, self.config.resolution, self.config.resolution
+
     def sample_inputs(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Draw `n` inputs of `forward`: z ~ N(0, I) [n, z_dim] and, for a conditional network, one-hot labels."""
         inputs = {"z": torch.randn(n, self.config.z_dim, generator=generator)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distilgan.errors import UserError
+from distilgan.files import file_sha256
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,16 @@ def build_extractor(spec: str, device: str = "cpu") -> Extractor:
         network: nn.Module = load_efficientnet_lite0().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         size, width = EfficientNetLite0.resolution, EfficientNetLite0.width
         return Extractor(
-            "efficientnet", network, size, width, _antialiased, "bilinear, antialiased", sha256(weights_path())
+            "efficientnet", network, size, width, _antialiased, "bilinear, antialiased", file_sha256(weights_path())
         )
     if spec.startswith("inception:"):
         from distilgan.perception.inception import load_fid_inception, resize_tf1
 
         path = Path(spec.removeprefix("inception:"))
         network = load_fid_inception(path).to(device)
-        return Extractor("inception", network, 299, 2048, resize_tf1, "bilinear as in TensorFlow 1", sha256(path))
+        return Extractor("inception", network, 299, 2048, resize_tf1, "bilinear as in TensorFlow 1", file_sha256(path))
     raise UserError(f"extractor {spec!r} is unknown; known: efficientnet-lite0, inception:PATH")
 
 
 def _antialiased(pixels: Tensor, size: int) -> Tensor:
     return F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
-
-
-def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

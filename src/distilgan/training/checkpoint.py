@@ -6,7 +6,6 @@ code) and `checkpoint.json` (its size and hash). `checkpoints/latest` names the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 
 from distilgan.errors import UserError
-from distilgan.files import new_folder, write_atomic
+from distilgan.files import file_sha256, new_folder, write_atomic
 
 
 def save_checkpoint(folder: Path, images: int, state: dict[str, Any], keep: int) -> Path:
@@ -24,7 +23,8 @@ def save_checkpoint(folder: Path, images: int, state: dict[str, Any], keep: int)
     safe = f"{previous} is whole" if previous else "nothing was saved before"
     target = folder / f"images-{images:08d}"
     with new_folder(target, safe) as partial:
-        torch.save(state, partial / "state.pt")
+        with open(partial / "state.pt", "wb") as file:  # a file object, so that a full disk is an OSError
+            torch.save(state, file)
         size, digest = _digest(partial / "state.pt")
         facts = {"images": images, "bytes": size, "sha256": digest, "torch": torch.__version__}
         (partial / "checkpoint.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -67,5 +67,4 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> tuple[int, str]:
-    with open(path, "rb") as file:
-        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    return path.stat().st_size, file_sha256(path)

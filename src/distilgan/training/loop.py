@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,61 +22,15 @@ from torch import Tensor, nn
 from distilgan.data.images import ImageSet, to_float
 from distilgan.data.sampler import image_batches
 from distilgan.errors import Interrupted, RunFailed, UserError
+from distilgan.files import disk_full_is_a_message, write_atomic
 from distilgan.methods.adversarial import AdversarialMethod, Engine
 from distilgan.methods.draws import Draws
 from distilgan.progress import Progress
 from distilgan.recipe import BaseRecipe
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from distilgan.training.ema import EMA
+from distilgan.training.hardware import Hardware
 from distilgan.training.samples import save_samples
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where to run: `device` is cpu or cuda, `precision` auto, 32 or bf16."""
-
-    device: str = "cpu"
-    precision: str = "auto"
-
-    @property
-    def bf16(self) -> bool:
-        return multiplies_bf16(self.device) if self.precision == "auto" else self.precision == "bf16"
-
-
-def multiplies_bf16(device: str) -> bool:
-    """Whether the hardware has bf16 matrix products of its own (emulated ones are slower than float32)."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    flags = torch.backends.cpu.get_cpu_capability()
-    return (
-        "AVX512" in flags and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _cpu_has("avx512_bf16", "amx_bf16")
-    )
-
-
-def _cpu_has(*features: str) -> bool:
-    try:
-        line = next(x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("flags"))
-    except (OSError, StopIteration):
-        return False
-    return any(f in line.split() for f in features)
-
-
-def make_fabric(hardware: Hardware) -> Fabric:
-    """One process, or as many as torchrun started."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    if hardware.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
-    fabric = Fabric(
-        accelerator=hardware.device,
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
-    )
-    fabric.launch()
-    torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")  # TF32 where a GPU has it; nothing changes on a CPU
-    return fabric
 
 
 def fit(
@@ -93,17 +45,19 @@ def fit(
         Interrupted: SIGTERM or SIGINT; a checkpoint was saved first.
     """
     t = recipe.training
-    fabric = make_fabric(hardware)
+    fabric = hardware.fabric
     share, rest = divmod(t.batch, fabric.world_size)
     micro = math.ceil(share / (t.micro_batch or share))
     parts = fabric.world_size * micro
     if rest or t.batch % parts:
         raise UserError(f"training.batch={t.batch} does not divide into {parts} equal parts")
+    method.check_share(t.batch // parts)
 
     # -- networks, optimisers, average -------------------------------------------------------------------------------
     for network in [*method.trainable().values(), *method.frozen()]:
         network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimisers = method.optimisers()
+    lr = {name: optimiser.param_groups[0]["lr"] for name, optimiser in optimisers.items()}  # before a checkpoint's
     played, wrapped = {}, {}
     for name, network in method.trainable().items():
         played[name], wrapped[name] = fabric.setup(network, optimisers[name])
@@ -137,7 +91,6 @@ def fit(
     # -- the loop ----------------------------------------------------------------------------------------------------
     totals: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    lr = {name: optimiser.param_groups[0]["lr"] for name, optimiser in optimisers.items()}
     with _Signals() as signals, Progress(t.images, seen, enabled=fabric.global_rank == 0) as progress:
         if fabric.global_rank == 0 and seen == 0:
             save_samples(out, method, ema.network, images, recipe, seed, seen)
@@ -182,8 +135,9 @@ def fit(
                         "weights": method.weights,
                         "learning_rate": {k: o.param_groups[0]["lr"] for k, o in optimisers.items()},
                     }
-                    log.write(json.dumps(line) + "\n")
-                    log.flush()
+                    with disk_full_is_a_message(out / "log.jsonl", "the checkpoints are whole"):
+                        log.write(json.dumps(line) + "\n")
+                        log.flush()
                     progress.show(means)
                 totals, counts = {}, {}
                 clock, clock_images = time.perf_counter(), seen
@@ -253,16 +207,18 @@ def _restore(
 
 def _open_log(path: Path, seen: int) -> Any:
     """Open for appending, without the lines that a killed process wrote after its last checkpoint."""
-    kept = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                if json.loads(line)["images"] <= seen:
-                    kept.append(line)
-            except (ValueError, KeyError):
-                continue
-    path.write_text("".join(f"{line}\n" for line in kept))
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    kept = [line for line in lines if (images := _images_of(line)) is not None and images <= seen]
+    if kept != lines:
+        write_atomic(path, "".join(f"{line}\n" for line in kept))
     return open(path, "a")
+
+
+def _images_of(line: str) -> int | None:
+    try:
+        return int(json.loads(line)["images"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _agreed(fabric: Fabric, received: int) -> int:

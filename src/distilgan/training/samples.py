@@ -10,6 +10,7 @@ from torch import nn
 
 from distilgan.data.grid import VISIBLE, picture_grid
 from distilgan.data.images import ImageSet, to_uint8
+from distilgan.files import disk_full_is_a_message
 from distilgan.recipe import BaseRecipe
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ def save_samples(
     device = next(student.parameters()).device
     inputs = {k: v.to(device) for k, v in method.generator.sample_inputs(COLUMNS, generator).items()}
     noise = [n.to(device) for n in method.generator.sample_noise(COLUMNS, generator)]
-    real = torch.stack([images[i] for i in range(min(COLUMNS, len(images)))])
+    real = torch.stack([images[i % len(images)] for i in range(COLUMNS)])
     rows = [real]
     teacher = method.references(inputs, noise)
     if teacher is not None:
         rows.append(to_uint8(teacher))
     rows.append(to_uint8(student(**inputs, noise=noise)))
     folder = out / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    picture_grid(rows, at_least=VISIBLE).save(folder / f"images-{seen:08d}.png")
+    with disk_full_is_a_message(folder, "the checkpoints are whole"):
+        folder.mkdir(parents=True, exist_ok=True)
+        picture_grid(rows, at_least=VISIBLE).save(folder / f"images-{seen:08d}.png")

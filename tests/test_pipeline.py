@@ -1,0 +1,129 @@
+"""Runs as wholes: what may share a folder, what is made again, whose terms a student carries."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distilgan import load
+from distilgan.errors import UserError
+from distilgan.files import locked
+from distilgan.networks.pretrained import read_config
+from distilgan.pipeline import execute
+from distilgan.recipe import StyleKDRecipe, dump_recipe
+from tests.conftest import tiny_generator
+from tests.recipes import gan_recipe, stylekd_recipe
+
+EVALUATION = {"samples": 8, "latency_runs": 1}
+
+
+def tiny(images: Path, teacher: Path, **changes: object) -> StyleKDRecipe:
+    small = {"training": {"images": 16, "checkpoint": 8, "sample": 16}, "evaluation": EVALUATION, "losses": {"gan": 0}}
+    return stylekd_recipe(images, teacher, **{**small, **changes})
+
+
+def test_a_run_is_a_teacher_and_its_terms_are_passed_on(image_folder: Path, tmp_path: Path) -> None:
+    recipe = gan_recipe(image_folder, training={"images": 8}, evaluation=EVALUATION, licence="ours")
+    execute(recipe, tmp_path / "teacher")
+    run = execute(tiny(image_folder, tmp_path / "teacher"), tmp_path / "student")
+    facts = read_config(run.student)
+    assert facts["teacher_licence"] == "ours"
+    assert "(its licence: ours)" in (run.student / "README.md").read_text()
+    assert load(run.path).config.channels == [4] * 6
+
+
+def test_a_damaged_result_is_made_again(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    run = execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+    weights = (run.student / "model.safetensors").read_bytes()
+    (run.student / "model.safetensors").write_bytes(weights[:100])
+    (run.path / "metrics.json").write_text('{"cut')
+    (run.path / "export" / "export.json").write_text("")
+    execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+    assert (run.student / "model.safetensors").read_bytes() == weights
+    assert json.loads((run.path / "metrics.json").read_text())["metrics"]
+    assert json.loads((run.path / "export" / "export.json").read_text())["files"]
+
+
+def test_a_changed_teacher_is_noticed(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+    tiny_generator(seed=5).save_pretrained(teacher_folder)
+    with pytest.raises(UserError, match="teacher has other weights"):
+        execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+    longer = tiny(image_folder, teacher_folder, training={"images": 32, "checkpoint": 8, "sample": 16})
+    with pytest.raises(UserError, match="other weights"):
+        execute(longer, tmp_path / "run")
+
+
+def test_a_folder_in_use_is_refused(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    held = (
+        f"from pathlib import Path; from distilgan.files import locked\nwith locked(Path({str(tmp_path / 'run')!r})):\n"
+    )
+    held += " print('held', flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match="another process works in it"):
+        execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+    process.kill()  # a killed process lets go
+    process.wait()
+    with locked(tmp_path / "run"):
+        pass
+
+
+def test_leftovers_of_a_killed_start_do_not_block(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".recipe.yaml.partial").write_text("half")
+    execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+
+
+def test_fewer_images_than_columns(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    recipe = tiny(image_folder, teacher_folder, data={"limit": 3}, evaluation={**EVALUATION, "data": str(image_folder)})
+    execute(recipe, tmp_path / "run")
+
+
+def cli(*arguments: str, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    def small_files() -> None:
+        if limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    command = [sys.executable, "-m", "distilgan.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files, timeout=300, check=False)
+
+
+def test_no_room_on_the_disk(image_folder: Path, tmp_path: Path) -> None:
+    """Files may not grow beyond 60 kB: the checkpoint does not fit, the log and the pictures do."""
+    recipe = gan_recipe(image_folder, training={"images": 16, "checkpoint": 8}, evaluation=EVALUATION)
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
+    arguments = ["train", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")]
+    done = cli(*arguments, limit=60_000)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("failed: disk full while writing")
+    assert not list((tmp_path / "run" / "checkpoints").glob("*"))
+    assert cli(*arguments).returncode == 0
+
+
+def test_torchrun_runs_the_command_line(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    """Two processes start, train, export, measure and report in one folder; only one of them writes and prints."""
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(tiny(image_folder, teacher_folder, losses={"gan": 1})))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d"]
+    command += [
+        "--rdzv-endpoint=localhost:0",
+        "-m",
+        "distilgan.cli",
+        "distill",
+        str(tmp_path / "recipe.yaml"),
+        "--json",
+    ]
+    command += ["--out", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["metrics"]
+    assert (tmp_path / "run" / "report.html").is_file()
