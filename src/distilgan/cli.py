@@ -187,7 +187,7 @@ def data_check(
         return _print_json({"images": len(images), "resolution": images.resolution, "skipped": skipped})
     print(f"{len(images)} images at {images.resolution} px, {len(images.skipped)} skipped")
     for skip in images.skipped:
-        print(f"  {skip.name}: {skip.reason}")
+        print(f"  {skip.name!r}: {skip.reason}")
 
 
 # -- what the verbs share ---------------------------------------------------------------------------------------------

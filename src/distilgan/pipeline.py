@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import nullcontext
@@ -16,7 +15,7 @@ from distilgan.data.images import ImageSet, data_sha256
 from distilgan.errors import UserError
 from distilgan.evaluation.card import model_card
 from distilgan.evaluation.cost import count_macs, count_parameters
-from distilgan.evaluation.evaluate import Protocol, Result, evaluate, versions
+from distilgan.evaluation.evaluate import Protocol, Result, evaluate, read_result, versions
 from distilgan.evaluation.sources import load_stylegan2
 from distilgan.files import locked, new_folder, write_atomic
 from distilgan.methods.adversarial import AdversarialMethod
@@ -108,12 +107,12 @@ def _train(run: Run, method: AdversarialMethod, images: ImageSet, hardware: Hard
 
 def export(run: Run) -> None:
     """Write `export/` of a finished run, unless it is there for these weights."""
-    from distilgan.export.onnx import export_onnx
+    from distilgan.export.onnx import export_onnx, is_export_of
 
-    student, facts = load_stylegan2(run.path), run.path / "export" / "export.json"
-    if _json(facts).get("student_sha256") != weights_sha256(student):
+    student, folder = load_stylegan2(run.path), run.path / "export"
+    if not is_export_of(folder, weights_sha256(student)):
         say("exporting to ONNX")
-        export_onnx(student, facts.parent)
+        export_onnx(student, folder)
 
 
 def measure(run: Run, device: str = "cpu") -> Result:
@@ -137,24 +136,15 @@ def measure(run: Run, device: str = "cpu") -> Result:
         "data_sha256": data_sha256(str(protocol.data)),
         "versions": versions(),
     }
-    known = _json(path)
-    if key.items() <= known.get("protocol", {}).items():
-        return Result(**known)
+    known = read_result(path)
+    if known is not None and key.items() <= known.protocol.items():
+        return known
     say("measuring")
     result = evaluate(str(run.path), protocol, teacher, {"ONNX": str(onnx)} if onnx.exists() else None)
     result.protocol |= key
     write_atomic(path, result.to_json())
     write_atomic(run.student / "README.md", model_card(run.recipe, result, read_config(run.student)))
     return result
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """The file's tree; empty where there is none that can be read."""
-    try:
-        tree: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return tree
 
 
 def teacher_of(recipe: AnyRecipe) -> str | None:

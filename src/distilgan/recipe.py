@@ -237,11 +237,9 @@ def load_recipe(name: str, overrides: list[str] | None = None, smoke: bool = Fal
         if name not in packaged():
             raise UserError(f"unknown recipe {name!r}{near_names(name, packaged())}")
     try:
-        tree = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {path}: not valid YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"recipe {path}: expected keys and values at the top, found {type(tree).__name__}")
+        tree = read_yaml(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"recipe {path}: {error}") from error
     if smoke:
         _merge(tree, _SMOKE)
     before = _origin(tree)
@@ -250,6 +248,25 @@ def load_recipe(name: str, overrides: list[str] | None = None, smoke: bool = Fal
     if _origin(tree) != before and not any(o.startswith("licence=") for o in overrides or []):
         tree["licence"] = ""  # what the recipe says of its own teacher and data does not hold for others
     return parse_recipe(tree, str(path))
+
+
+def read_yaml(content: bytes) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises:
+        ValueError: says in one line why it has none.
+    """
+    try:
+        tree = yaml.safe_load(content.decode())
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: not UTF-8, or a date that does not exist
+        raise ValueError(f"not valid YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"expected keys and values at the top, found {type(tree).__name__}")
+    return tree
 
 
 def _origin(tree: dict[str, Any]) -> list[Any]:
@@ -273,7 +290,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         raise UserError(f"{override!r} is not an override: write key=value")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{key}: {text!r} is not a valid value") from error
     node = tree
     *parents, last = key.split(".")

@@ -6,12 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from distilgan.data.images import builtin_path
 from distilgan.errors import UserError
 from distilgan.files import is_leftover, write_atomic
-from distilgan.recipe import GANRecipe, StyleKDRecipe, difference, dump_recipe, parse_recipe
+from distilgan.recipe import GANRecipe, StyleKDRecipe, difference, dump_recipe, parse_recipe, read_yaml
 
 _MADE_BY_RUNS = (
     "checkpoints",
@@ -56,10 +54,9 @@ def open_run(path: Path) -> Run:
     if not file.is_file():
         raise UserError(f"{path}: not a run folder (no recipe.yaml in it)")
     try:
-        tree = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not valid YAML; the run cannot be continued, start over with --fresh") from error
-    return Run(path, parse_recipe(tree, str(file)))
+        return Run(path, parse_recipe(read_yaml(file.read_bytes()), str(file)))
+    except ValueError as error:
+        raise UserError(f"{file}: {error}; the run cannot be continued, start over with --fresh") from error
 
 
 def check_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> None:

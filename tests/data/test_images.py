@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,11 +116,43 @@ def test_zip_members_that_point_outside_are_refused(tmp_path: Path, name: str) -
     assert not (tmp_path.parent / "evil.png").exists()
 
 
-def test_damaged_zip(tmp_path: Path) -> None:
+def _set(content: bytearray, offset: int, value: int) -> None:
+    """Set a byte of the central directory's first entry; offsets as in the zip specification, section 4.3.12."""
+    content[content.index(b"PK\x01\x02") + offset] = value
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda c: c.__delitem__(slice(40, None)),  # cut
+        lambda c: _set(c, 6, 99),  # needs version 9.9
+        lambda c: (_set(c, 9, 8), _set(c, 46, 0xFF)),  # its name claims to be UTF-8 and is not
+    ],
+)
+def test_damaged_zip(tmp_path: Path, damage: Callable[[bytearray], object]) -> None:
     path = make_zip(tmp_path / "cut.zip", {"a.png": png(colour(1))})
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(UserError, match="not a zip file, or cut short"):
+    content = bytearray(path.read_bytes())
+    damage(content)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not a zip file, or a damaged one"):
         ImageSet(path)
+
+
+def test_encrypted_zip_members_are_named(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "locked.zip", {"a.png": png(colour(1))})
+    content = bytearray(path.read_bytes())
+    _set(content, 8, 1)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.png.*encrypted"):
+        ImageSet(path)
+
+
+def test_pixels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    values = np.zeros((8, 8), np.float32)
+    values[0, 0] = np.nan
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match="NaN"):
+        ImageSet(tmp_path)
 
 
 def test_bad_labels(tmp_path: Path) -> None:

@@ -70,8 +70,9 @@ def test_divergence_by_hand() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(2, 9), st.integers(2, 5), st.floats(0.2, 5))
-def test_never_negative_and_zero_for_equal_features(n: int, group: int, temperature: float) -> None:
+@given(st.integers(1, 4), st.integers(2, 5), st.floats(0.2, 5))
+def test_never_negative_and_zero_for_equal_features(groups: int, group: int, temperature: float) -> None:
+    n = groups * group
     torch.manual_seed(n)
     features = {name: (torch.randn(n, 3, 2, 2), torch.randn(n, 3, 2, 2)) for name in "ab"}
     other = {name: (torch.randn(n, 7, 2, 2), torch.randn(n, 7, 2, 2)) for name in "ab"}

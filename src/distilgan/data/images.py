@@ -68,6 +68,8 @@ def to_rgb8(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image) or image
     if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         values = np.asarray(image, np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("holds NaN or infinite values")
         # Integers are 16 bits of grey; floats have no rule, so their size tells 1, 255 or 65535 as white.
         top = 65535.0 if image.mode != "F" else next((t for t in (1.0, 255.0) if values.max(initial=0) <= t), 65535.0)
         return Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
@@ -105,11 +107,11 @@ class _Zip:
         try:
             with zipfile.ZipFile(path) as archive:
                 self.names = sorted(i.filename for i in archive.infolist() if not i.is_dir())
-        except zipfile.BadZipFile as error:
-            raise UserError(f"{path}: not a zip file, or cut short ({error}); make it again") from error
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: not a zip file, or a damaged one ({error}); make it again") from error
         for name in self.names:
             parts = PurePosixPath(name.replace("\\", "/"))
-            if parts.is_absolute() or ".." in parts.parts or (parts.parts and parts.parts[0].endswith(":")):
+            if parts.is_absolute() or ".." in parts.parts or name[1:2] == ":":
                 raise UserError(f"{path}: member {name!r} points outside the archive; make the zip again without it")
         self.path = path
         self._archive: tuple[int, zipfile.ZipFile] | None = None
@@ -263,7 +265,7 @@ class ImageSet:
         try:
             labels = json.loads(self._source.read("dataset.json")).get("labels")
             return {str(name): label for name, label in labels or []}
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise UserError(f"{self.path}: dataset.json is not {{'labels': [[name, label], ...]}} ({error})") from error
 
 

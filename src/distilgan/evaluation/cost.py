@@ -115,19 +115,14 @@ def peak_activation_bytes(network: nn.Module, **inputs: Any) -> int:
     return int(memory.peak)
 
 
-def latency(
-    run: Callable[[], object], runs: int = 30, warmup: int = 5, synchronise: Callable[[], None] | None = None
-) -> dict[str, float]:
+def latency(run: Callable[[], object], runs: int = 30, warmup: int = 5) -> dict[str, float]:
     """Milliseconds of `run()`: {"p50", "p90"} over `runs` calls after `warmup` uncounted ones."""
-    wait = synchronise or (lambda: None)
     for _ in range(warmup):
         run()
-    wait()
     times = []
     for _ in range(runs):
         start = time.perf_counter()
         run()
-        wait()
         times.append((time.perf_counter() - start) * 1e3)
     times.sort()
     return {"p50": times[len(times) // 2], "p90": times[min(len(times) - 1, int(0.9 * len(times)))]}

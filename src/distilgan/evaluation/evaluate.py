@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from distilgan import __version__
@@ -55,6 +56,14 @@ class Result:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1) + "\n"
+
+
+def read_result(path: Path) -> Result | None:
+    """What `Result.to_json` wrote into `path`; None where there is none, or a damaged one."""
+    try:
+        return TypeAdapter(Result).validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def evaluate(

@@ -7,7 +7,6 @@ import html
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -21,6 +20,7 @@ from distilgan.evaluation.plots import line_plot
 from distilgan.files import write_atomic
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.recipe import BaseRecipe
+from distilgan.training.log import read_log
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #777; }
@@ -186,8 +186,7 @@ def _row(cell: str, first: str, *rest: object) -> str:
 
 
 def _curves(log: Path) -> str:
-    lines: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    plots = []
+    lines, plots = read_log(log), []
     for title, names in _PLOTS:
         series = {n: [(x["images"], x["terms"][n]) for x in lines if n in x["terms"]] for n in names}
         series = {n: s for n, s in series.items() if s}

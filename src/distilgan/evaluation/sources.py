@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from distilgan.data.grid import VISIBLE, picture_grid
-from distilgan.data.images import ImageSet, builtin_path, to_uint8
+from distilgan.data.images import EXTENSIONS, ImageSet, builtin_path, to_uint8
 from distilgan.errors import UserError
 from distilgan.evaluation.onnx_session import open_session
 from distilgan.networks.pretrained import load_generator
@@ -103,15 +103,21 @@ class OnnxFile:
 
     def __post_init__(self) -> None:
         self.session = open_session(self.path, self.threads)
-        names = [i.name for i in self.session.get_inputs()]
-        if "z" not in names:
-            raise UserError(f"{self.path}: has inputs {', '.join(names)}; expected z (give the joined model.onnx)")
-        self.z_dim = int(self.session.get_inputs()[names.index("z")].shape[1])
-        self._takes_truncation = "truncation" in names
-        try:
-            self.resolution = int(self.session.get_outputs()[0].shape[-1])
-        except (TypeError, ValueError, IndexError) as error:
-            raise UserError(f"{self.path}: its output has no fixed picture size; export it with one") from error
+        inputs = {i.name: i for i in self.session.get_inputs()}
+        image = self.session.get_outputs()[0]
+        self._takes_truncation = "truncation" in inputs
+        match _float_sizes(inputs.get("z")), _float_sizes(image):
+            case (None, int(z_dim)), (None, 3, int(height), int(width)) if height == width and inputs.keys() <= {
+                "z",
+                "truncation",
+            }:
+                self.z_dim, self.resolution = z_dim, height
+            case _:
+                found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in [*inputs.values(), image])
+                raise UserError(
+                    f"{self.path}: expected floats z [batch, n] -> image [batch, 3, R, R], as in an exported "
+                    f"model.onnx; it has {found}"
+                )
 
     def images(self, z: Tensor) -> Tensor:
         """[n, z_dim] -> [n, 3, R, R]."""
@@ -122,6 +128,13 @@ class OnnxFile:
 
     def pixels(self, count: int, seed: int) -> Iterator[Tensor]:
         return (to_uint8(self.images(z)) for z in latents(self.z_dim, count, seed))
+
+
+def _float_sizes(value: Any) -> tuple[int | None, ...]:
+    """Sizes of a session's float32 input or output, None where one varies; () if it is absent or of another type."""
+    if value is None or value.type != "tensor(float)":
+        return ()
+    return tuple(size if isinstance(size, int) else None for size in value.shape)
 
 
 def load_stylegan2(name: str | Path) -> StyleGAN2:
@@ -156,17 +169,23 @@ def open_source(
 
 
 def write_pictures(name: str, out: Path, count: int, seed: int, truncation: float = 1.0) -> Path:
-    """Draw `count` pictures of a generator into a grid (`out` ends in .png) or, one file each, into the folder `out`."""
+    """Draw `count` pictures of a generator into a grid (`out` ends in .png) or, one file each, into the folder `out`.
+
+    Raises:
+        UserError: `name` generates nothing, or `out` names another kind of file.
+    """
+    grid = out.suffix.lower() == ".png" and not out.is_dir()
+    if not grid and (out.is_file() or out.suffix.lower() in EXTENSIONS - {".png"}):
+        raise UserError(f"{out}: pictures go into a .png (one grid) or a folder (one file each)")
     source = open_source(name, truncation=truncation)
     if not source.generated:
         raise UserError(f"{name}: is a set of images, not a generator")
-    pixels = torch.cat(list(source.pixels(count, seed)))
-    if out.suffix == ".png":
-        columns = math.ceil(count**0.5)
+    if grid:
+        pixels = torch.cat(list(source.pixels(count, seed)))
         out.parent.mkdir(parents=True, exist_ok=True)
-        picture_grid(list(torch.split(pixels, columns)), at_least=VISIBLE).save(out)
+        picture_grid(list(torch.split(pixels, math.ceil(count**0.5))), at_least=VISIBLE).save(out)
         return out
     out.mkdir(parents=True, exist_ok=True)
-    for i, picture in enumerate(pixels):
+    for i, picture in enumerate(p for batch in source.pixels(count, seed) for p in batch):
         picture_grid([picture[None]]).save(out / f"seed{seed:04d}-{i:05d}.png")
     return out

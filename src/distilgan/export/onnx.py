@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from distilgan.errors import RunFailed, UserError
 from distilgan.evaluation.cost import count_macs, count_parameters
 from distilgan.evaluation.onnx_session import open_session
-from distilgan.files import new_folder, write_atomic
+from distilgan.files import file_sha256, new_folder, write_atomic
 from distilgan.networks.pretrained import weights_sha256
 from distilgan.networks.stylegan2 import StyleGAN2
 
@@ -107,14 +106,25 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
                 raise RunFailed(
                     f"{name}: differs from torch by {difference:.2g} (allowed {TOLERANCE:g}); nothing was exported"
                 )
-            content = path.read_bytes()
             facts["files"][name] = {
-                "bytes": len(content),
-                "sha256": hashlib.sha256(content).hexdigest(),
+                "bytes": path.stat().st_size,
+                "sha256": file_sha256(path),
                 "max_difference_from_torch": difference,
             }
         write_atomic(partial / "export.json", json.dumps(facts, indent=1) + "\n")
     return facts
+
+
+def is_export_of(folder: Path, student_sha256: str) -> bool:
+    """Whether `folder` holds a whole export of the network with these weights."""
+    try:
+        facts = json.loads((folder / "export.json").read_text())
+        hashes = {name: file["sha256"] for name, file in facts["files"].items()}
+        return facts["student_sha256"] == student_sha256 and all(
+            file_sha256(folder / name) == hashes[name] for name in _FILES if name.endswith(".onnx")
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def _export(module: nn.Module, inputs: dict[str, Tensor], output: str) -> Any:

@@ -66,8 +66,8 @@ class Pretrained(nn.Module):
         try:
             state = load_file(path)
             network.load_state_dict({k: v.float() for k, v in state.items()})
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: no such file") from error
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
         except SafetensorError as error:
             raise UserError(f"{path}: damaged or cut short ({error}); copy or make it again") from error
         except RuntimeError as error:

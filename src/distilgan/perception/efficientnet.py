@@ -73,7 +73,6 @@ class EfficientNetLite0(nn.Module):
     """
 
     resolution = 224
-    width = 1280
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +85,7 @@ class EfficientNetLite0(nn.Module):
                 channels = outputs
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
-        self.head = _Conv(320, self.width, 1)
+        self.head = _Conv(320, 1280, 1)
 
     def maps(self, images: Tensor, stages: Sequence[int]) -> list[Tensor]:
         """Outputs of the given stages (0 to 6)."""

@@ -27,14 +27,13 @@ class Extractor:
     name: str
     network: nn.Module
     resolution: int
-    width: int
     resize: Callable[[Tensor, int], Tensor]
     resize_name: str
     weights: str
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, 3, H, W] -> float32 [N, width]."""
+        """uint8 [N, 3, H, W] -> float32 [N, D]."""
         x = pixels.to(next(self.network.parameters()).device).float()
         if x.shape[2:] != (self.resolution, self.resolution):
             x = self.resize(x, self.resolution)
@@ -52,16 +51,16 @@ def build_extractor(spec: str, device: str = "cpu") -> Extractor:
         from distilgan.perception.efficientnet import EfficientNetLite0, load_efficientnet_lite0, weights_path
 
         network: nn.Module = load_efficientnet_lite0().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        size, width = EfficientNetLite0.resolution, EfficientNetLite0.width
+        size = EfficientNetLite0.resolution
         return Extractor(
-            "efficientnet", network, size, width, _antialiased, "bilinear, antialiased", file_sha256(weights_path())
+            "efficientnet", network, size, _antialiased, "bilinear, antialiased", file_sha256(weights_path())
         )
     if spec.startswith("inception:"):
         from distilgan.perception.inception import load_fid_inception, resize_tf1
 
         path = Path(spec.removeprefix("inception:"))
         network = load_fid_inception(path).to(device)
-        return Extractor("inception", network, 299, 2048, resize_tf1, "bilinear as in TensorFlow 1", file_sha256(path))
+        return Extractor("inception", network, 299, resize_tf1, "bilinear as in TensorFlow 1", file_sha256(path))
     raise UserError(f"extractor {spec!r} is unknown; known: efficientnet-lite0, inception:PATH")
 
 

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distilgan.errors import UserError
 from distilgan.perception.efficientnet import EfficientNetLite0, load_efficientnet_lite0
-
-
-class Perceptual(Protocol):
-    """Pictures in [-1, 1], twice [N, 3, H, W] -> distances [N]."""
-
-    name: str
-
-    def __call__(self, first: Tensor, second: Tensor) -> Tensor: ...
 
 
 class FeatureDistance(nn.Module):
@@ -42,6 +33,8 @@ class FeatureDistance(nn.Module):
 
 def build_perceptual(spec: str) -> nn.Module:
     """The distance named in a recipe: `efficientnet-lite0` or `lpips:PATH` to VGG16 weights.
+
+    It takes two batches of pictures in [-1, 1], [N, 3, H, W], gives N distances, and has a `name`.
 
     Raises:
         UserError: unknown name, or no such file.

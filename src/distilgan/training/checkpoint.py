@@ -39,8 +39,8 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint, or None where there is none."""
     pointer = folder / "latest"
     if pointer.is_file():
-        target = folder / pointer.read_text().strip()
-        if target.is_dir():
+        name = pointer.read_text(errors="replace").strip()
+        if (target := folder / name) in folder.glob("images-*"):
             return target
     found = sorted(p for p in folder.glob("images-*") if (p / "checkpoint.json").is_file())
     return found[-1] if found else None
@@ -57,11 +57,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     cure = f"delete {path} to go on from {others[-1]}" if others else "start over with --fresh"
     try:
         facts = json.loads((path / "checkpoint.json").read_text())
-        size, digest = _digest(file)
-    except (OSError, ValueError) as error:
+        written = facts["bytes"], facts["sha256"]
+        found = _digest(file)
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path}: checkpoint is incomplete ({error}); {cure}") from error
-    if size != facts["bytes"] or digest != facts["sha256"]:
-        raise UserError(f"{file}: damaged ({size} bytes, {facts['bytes']} were written); {cure}")
+    if found != written:
+        raise UserError(f"{file}: damaged ({found[0]} bytes, {written[0]} were written); {cure}")
     state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     return state
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from distilgan.data.images import ImageSet, to_float
 from distilgan.data.sampler import image_batches
 from distilgan.errors import Interrupted, RunFailed, UserError
-from distilgan.files import disk_full_is_a_message, write_atomic
+from distilgan.files import disk_full_is_a_message
 from distilgan.methods.adversarial import AdversarialMethod, Engine
 from distilgan.methods.draws import Draws
 from distilgan.progress import Progress
@@ -30,6 +30,7 @@ from distilgan.recipe import BaseRecipe
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from distilgan.training.ema import EMA
 from distilgan.training.hardware import Hardware
+from distilgan.training.log import open_log
 from distilgan.training.samples import save_samples
 
 
@@ -71,7 +72,7 @@ def fit(
     checkpoints = out / "checkpoints"
     if (found := latest_checkpoint(checkpoints)) is not None:
         seen = _restore(load_checkpoint(found), method, optimisers, ema)
-    log = _open_log(out / "log.jsonl", seen) if fabric.global_rank == 0 else None
+    log = open_log(out / "log.jsonl", seen) if fabric.global_rank == 0 else None
     reals = [
         image_batches(
             images, t.batch, seed, start=seen, mirror=recipe.data.mirror,
@@ -203,22 +204,6 @@ def _restore(
     ema.network.load_state_dict(state["ema"])
     method.load_state_dict(state["method"])
     return int(state["images"])
-
-
-def _open_log(path: Path, seen: int) -> Any:
-    """Open for appending, without the lines that a killed process wrote after its last checkpoint."""
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    kept = [line for line in lines if (images := _images_of(line)) is not None and images <= seen]
-    if kept != lines:
-        write_atomic(path, "".join(f"{line}\n" for line in kept))
-    return open(path, "a")
-
-
-def _images_of(line: str) -> int | None:
-    try:
-        return int(json.loads(line)["images"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _agreed(fabric: Fabric, received: int) -> int:
