@@ -48,6 +48,22 @@ def test_a_damaged_result_is_made_again(image_folder: Path, teacher_folder: Path
     assert (run.student / "model.safetensors").read_bytes() == weights
     assert json.loads((run.path / "metrics.json").read_text())["metrics"]
     assert json.loads((run.path / "export" / "export.json").read_text())["files"]
+    model = (run.path / "export" / "model.onnx").read_bytes()
+    for name, content in [
+        ("metrics.json", "[]"),
+        ("metrics.json", '{"source": "x", "protocol": null}'),
+        ("export/export.json", "null"),
+        ("export/model.onnx", "cut"),
+        ("log.jsonl", "[1]\n\x00\xff\n{}\nnull\n"),
+        ("checkpoints/latest", ""),
+    ]:
+        (run.path / name).write_text(content)
+        (run.student / "model.safetensors").unlink()
+        execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+        assert (run.student / "model.safetensors").read_bytes() == weights
+        assert json.loads((run.path / "metrics.json").read_text())["metrics"]
+        assert (run.path / "export" / "model.onnx").read_bytes() == model
+        assert (run.path / "report.html").stat().st_size > 10_000
 
 
 def test_a_changed_teacher_is_noticed(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
@@ -107,6 +123,9 @@ def test_no_room_on_the_disk(image_folder: Path, tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("failed: disk full while writing")
     assert not list((tmp_path / "run" / "checkpoints").glob("*"))
     assert cli(*arguments).returncode == 0
+    grid = cli("sample", "builtin:faces32-teacher", str(tmp_path / "grid.png"), "--count", "100", limit=60_000)
+    assert (grid.returncode, grid.stderr.count("\n")) == (1, 1)
+    assert grid.stderr.startswith(f"failed: disk full while writing {tmp_path / 'grid.png'}")
 
 
 def test_torchrun_runs_the_command_line(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:

@@ -129,8 +129,10 @@ def sample(
 ) -> None:
     """Draw pictures."""
     from distilgan.evaluation.sources import write_pictures
+    from distilgan.files import disk_full_is_a_message
 
-    print(write_pictures(source, out, count, seed, truncation))
+    with disk_full_is_a_message(out):
+        print(write_pictures(source, out, count, seed, truncation))
 
 
 @app.command()
@@ -162,9 +164,10 @@ def data_faces(
 ) -> None:
     """Render portraits of people who do not exist. The same command goes on where it stopped."""
     from distilgan.data.faces import render_set
+    from distilgan.files import disk_full_is_a_message
     from distilgan.progress import counter
 
-    with counter("rendering", count) as advance:
+    with disk_full_is_a_message(out), counter("rendering", count) as advance:
         print(render_set(out, count, size, seed, workers, advance))
 
 

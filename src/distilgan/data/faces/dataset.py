@@ -50,10 +50,7 @@ def render_set(
         "licence": "CC0-1.0",
     }
     _claim(folder, manifest)
-    missing = [i for i in range(count) if not (folder / picture_name(i)).exists()]
-    jobs = [(folder, i, size, seed) for i in missing]
-    if progress:
-        progress(count - len(missing))
+    jobs = ((folder, i, size, seed) for i in range(count))
     if workers <= 1:
         for job in jobs:
             _render_one(*job)
@@ -74,10 +71,8 @@ def render_set(
 def _claim(folder: Path, manifest: dict[str, object]) -> None:
     path = folder / "faces.json"
     if path.exists():
-        found = json.loads(path.read_text())
-        if {k: found.get(k) for k in ("renderer", "size", "seed")} != {
-            k: manifest[k] for k in ("renderer", "size", "seed")
-        }:
+        found = _read(path)
+        if any(found.get(k) != manifest[k] for k in ("renderer", "size", "seed")):
             raise UserError(
                 f"{path} describes another set (size {found.get('size')}, seed {found.get('seed')}): choose another folder"
             )
@@ -85,6 +80,14 @@ def _claim(folder: Path, manifest: dict[str, object]) -> None:
         raise UserError(f"{folder} is not empty: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        tree = json.loads(path.read_text())
+    except (OSError, ValueError):
+        tree = None
+    return tree if isinstance(tree, dict) else {}
 
 
 def _one_thread() -> None:
@@ -101,6 +104,9 @@ def _render_job(job: tuple[Path, int, int, int]) -> None:
 
 
 def _render_one(folder: Path, index: int, size: int, seed: int) -> None:
+    path = folder / picture_name(index)
+    if path.exists():
+        return
     from distilgan.data.faces.head import HeadModel
     from distilgan.data.faces.identity import sample_capture, sample_identity
     from distilgan.data.faces.render import render_face
@@ -111,7 +117,6 @@ def _render_one(folder: Path, index: int, size: int, seed: int) -> None:
     rng = np.random.default_rng([seed, index])
     identity, capture = sample_identity(rng), sample_capture(rng)
     pixels = render_face(_model, identity, capture, size, seed=int(rng.integers(2**31)))
-    path = folder / picture_name(index)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".tmp")
     Image.fromarray(pixels).save(partial, format="WEBP", lossless=True, quality=100, method=6)

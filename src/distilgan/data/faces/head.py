@@ -57,6 +57,9 @@ class HeadModel:
 
     def __init__(self) -> None:
         try:
+            import warp
+
+            warp.config.log_level = warp.LOG_WARNING  # before anny starts it
             import anny
             from anny.face_segmentation import get_face_segmentation_mask
             from anny.paths import get_anny_root_dir

@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import warp as wp
 
-wp.config.quiet = True
-
 Array = npt.NDArray[Any]
 
 
