@@ -23,6 +23,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)  ## the tables of docs/, about two hours on two cores
 	$(BIN)/python benchmarks/stylekd.py
+	$(BIN)/python benchmarks/stylekd.py --table parts
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/tables.py
 

@@ -1,9 +1,10 @@
 """StyleKD against its competitors: same teacher, same images, same budget, several seeds.
 
-    python benchmarks/stylekd.py [--images N] [--seeds 0 1 2] [--rows default cagc ...] [--device cpu]
+    python benchmarks/stylekd.py [--table methods|parts] [--images N] [--seeds 0 1 2] [--rows default cagc ...] [--device cpu]
 
-Each row and seed is an ordinary run below benchmarks/runs/stylekd/; finished ones are not done again, an interrupted one
-goes on. The table is benchmarks/results/stylekd.json; benchmarks/tables.py puts it into the docs.
+`methods` compares the recipes, `parts` what each part of the default brings, at the demo's budget. Each row and seed is an
+ordinary run below benchmarks/runs/stylekd/; finished ones are not done again, an interrupted one goes on. The tables are
+benchmarks/results/stylekd*.json; benchmarks/tables.py puts them into the docs.
 """
 
 from __future__ import annotations
@@ -23,21 +24,29 @@ from distilgan.export.onnx import export_onnx
 from distilgan.pipeline import execute
 from distilgan.recipe import load_recipe
 
-# One regularisation for all rows, so that a row differs by its method alone. Path-length regularisation is part of the
-# published recipes; at this budget it is judged by the row "published, path length".
-COMMON = ["regularisation.path_length=0", "evaluation.samples=1000", "training.keep_checkpoints=1"]
+# One regularisation for all rows, so that a row differs by its method alone, and 1,000 pictures each.
+COMMON = [
+    "regularisation.path_length=0",
+    "regularisation.diffaugment=[color,translation]",
+    "evaluation.samples=1000",
+    "training.keep_checkpoints=1",
+]
 ROWS: dict[str, tuple[str, list[str]]] = {
     "scratch": ("stylekd-scratch", []),
     "cagc": ("stylekd-cagc", []),
     "published": ("stylekd-published", []),
     "default": ("stylekd-faces", []),
-    "published, path length": ("stylekd-published", ["regularisation.path_length=2"]),
     "default without latent direction": ("stylekd-faces", ["losses.latent_direction=0"]),
-    "default with fresh critic": ("stylekd-faces", ["critic=fresh"]),
+    "default with fresh critic": ("stylekd-faces", ["critic=fresh", "optimiser.discriminator_lr=0.002"]),
     "default with own noise": ("stylekd-faces", ["share_noise=false"]),
+    "default with random channels": ("stylekd-faces", ["student.score=random"]),
+    "default without augmentation": ("stylekd-faces", ["regularisation.diffaugment=[]"]),
+    "default with slow critic": ("stylekd-faces", ["optimiser.discriminator_lr=0.002"]),
     "default in float32": ("stylekd-faces", ["training.precision='32'"]),
 }
-MAIN = ["scratch", "cagc", "published", "default"]
+METHODS = ["scratch", "cagc", "published", "default"]
+# table -> rows, images of each run
+TABLES = {"methods": (METHODS, 24000), "parts": ([name for name in ROWS if name.startswith("default")], 8000)}
 # Our name of a figure -> where metrics.json has it.
 METRICS = {
     "kid_data": "kid{}_efficientnet",
@@ -73,16 +82,16 @@ def onnx_latency(paths: list[Path], runs: int = 200) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=16000, help="budget of each run")
+    parser.add_argument("--table", choices=list(TABLES), default="methods")
+    parser.add_argument("--images", type=int, help="budget of each run; default: the table's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", default=MAIN, choices=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), help="default: the table's")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    names, images = TABLES[arguments.table]
+    names, images = arguments.rows or names, arguments.images or images
 
-    results = {
-        name: [run_row(name, seed, arguments.images, arguments.device) for seed in arguments.seeds]
-        for name in arguments.rows
-    }
+    results = {name: [run_row(name, seed, images, arguments.device) for seed in arguments.seeds] for name in names}
     teacher_export = RUNS / "stylekd" / "teacher-onnx"
     export_onnx(load_stylegan2("builtin:faces32-teacher"), teacher_export)
     student_files = [Path(r[0]["folder"]) / "export" / "model.onnx" for r in results.values()]
@@ -122,7 +131,7 @@ def main() -> None:
             }
         )
     protocol = {
-        "images": arguments.images,
+        "images": images,
         "samples": first["protocol"]["samples"],
         "reference": first["protocol"]["reference_data"],
         "reference_images": first["protocol"]["reference_images"],
@@ -133,7 +142,8 @@ def main() -> None:
         "latency": "ONNX Runtime, one picture, median, files in turn",
     }
     command = " ".join(["python benchmarks/stylekd.py", *sys.argv[1:]])
-    path = write("stylekd", {"command": command, "protocol": protocol, "machine": machine(), "rows": rows})
+    file = "stylekd" if arguments.table == "methods" else f"stylekd-{arguments.table}"
+    path = write(file, {"command": command, "protocol": protocol, "machine": machine(), "rows": rows})
     print(path)
 
 

@@ -19,11 +19,6 @@ ROOT = HERE.parent
 FILES = ["README.md", "docs/stylekd.md", "docs/speed.md"]
 
 
-def load(name: str) -> dict[str, Any]:
-    tree: dict[str, Any] = json.loads((HERE / "results" / f"{name}.json").read_text())
-    return tree
-
-
 def value(metric: dict[str, Any] | None, digits: int, scale: float = 1) -> str:
     if metric is None:
         return "–"
@@ -35,9 +30,8 @@ def millions(n: int) -> str:
     return f"{n / 1e6:.2f} M"
 
 
-def stylekd(columns: list[tuple[str, str, int, float]]) -> str:
+def stylekd(tree: dict[str, Any], columns: list[tuple[str, str, int, float]]) -> str:
     """One line a row; columns are (heading, metric, digits, scale)."""
-    tree = load("stylekd")
     lines = [
         "| | params | MACs | ONNX ms | " + " | ".join(c[0] for c in columns) + " |",
         "|---|---:|---:|---:|" + "---:|" * len(columns),
@@ -61,8 +55,7 @@ _ALL = [
 ]
 
 
-def speed() -> str:
-    tree = load("speed")
+def speed(tree: dict[str, Any]) -> str:
     heads = ["time or rate", "share of the matrix-product rate", "against our float32", "against the official code"]
     lines = [f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for row in tree["rows"]:
@@ -77,10 +70,12 @@ def speed() -> str:
     return "\n".join(lines) + f"\n\nMatrix products in the same rounds: {rates}."
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "stylekd": lambda: stylekd(_ALL),
-    "stylekd-short": lambda: stylekd([_ALL[0], _ALL[3], _ALL[5]]),
-    "speed": speed,
+# name in the text -> result file, how it is drawn
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "stylekd": ("stylekd", lambda tree: stylekd(tree, _ALL)),
+    "stylekd-short": ("stylekd", lambda tree: stylekd(tree, [_ALL[0], _ALL[3], _ALL[5]])),
+    "stylekd-parts": ("stylekd-parts", lambda tree: stylekd(tree, _ALL)),
+    "speed": ("speed", speed),
 }
 
 
@@ -88,9 +83,11 @@ def filled(text: str) -> str:
     """The text with every table made anew."""
 
     def replace(match: re.Match[str]) -> str:
-        if not (HERE / "results" / f"{match[1].split('-')[0]}.json").exists():
+        name, draw = TABLES[match[1]]
+        results = HERE / "results" / f"{name}.json"
+        if not results.exists():
             return match[0]
-        return f"<!-- table {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+        return f"<!-- table {match[1]} -->\n{draw(json.loads(results.read_text()))}\n<!-- end -->"
 
     return re.sub(r"<!-- table ([\w-]+) -->\n.*?<!-- end -->", replace, text, flags=re.S)
 

@@ -43,7 +43,8 @@ pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; paddi
 _PLOTS = (
     ("generator terms (raw)", ("gan", "pixel", "perceptual")),
     ("latent direction (raw)", ("latent_direction",)),
-    ("discriminator", ("discriminator", "r1")),
+    ("discriminator", ("discriminator",)),
+    ("R1 penalty (raw)", ("r1",)),
     ("mean scores", ("score_real", "score_fake")),
     ("gradient norms", ("gradient_generator", "gradient_discriminator")),
     ("path length", ("path_length",)),
