@@ -20,7 +20,7 @@ from distilgan.evaluation.plots import line_plot
 from distilgan.files import write_atomic
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.recipe import BaseRecipe
-from distilgan.training.log import read_log
+from distilgan.runs import read_log
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #777; }

@@ -27,10 +27,10 @@ from distilgan.methods.adversarial import AdversarialMethod, Engine
 from distilgan.methods.draws import Draws
 from distilgan.progress import Progress
 from distilgan.recipe import BaseRecipe
+from distilgan.runs import open_log
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from distilgan.training.ema import EMA
 from distilgan.training.hardware import Hardware
-from distilgan.training.log import open_log
 from distilgan.training.samples import save_samples
 
 
