@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## the tables of docs/, about two hours on two cores
+bench: $(STAMP)  ## the tables of docs/, about two hours each on two cores
 	$(BIN)/python benchmarks/stylekd.py
 	$(BIN)/python benchmarks/stylekd.py --table parts
 	$(BIN)/python benchmarks/speed.py
