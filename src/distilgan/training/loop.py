@@ -130,6 +130,7 @@ def fit(
                     seconds = time.perf_counter() - clock
                     line = {
                         "images": seen,
+                        "seconds": round(seconds, 3),
                         "images_per_second": round((seen - clock_images) / max(seconds, 1e-9), 2),
                         "terms": means,
                         "weighted": {k: w * means[k] for k, w in method.weights.items() if k in means},
