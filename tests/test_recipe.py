@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from distilgan.errors import UserError
-from distilgan.recipe import apply_override, difference, dump_recipe, known_keys, load_recipe, packaged, parse_recipe
+from distilgan.recipe import BaseRecipe, apply_override, difference, dump_recipe, known_keys, load_recipe, packaged, parse_recipe
 
 
 @pytest.mark.parametrize("name", packaged())
@@ -73,7 +73,6 @@ def test_unknown_recipes_and_files(tmp_path: Path) -> None:
 def test_difference_names_what_decides_the_weights() -> None:
     recipe = load_recipe("stylekd-faces")
     assert difference(recipe, load_recipe("stylekd-faces", ["training.report=7", "evaluation.samples=9"])) is None
-    assert difference(recipe, load_recipe("stylekd-faces", ["training.images=99999"])) is None
     found = difference(recipe, load_recipe("stylekd-faces", ["student.keep=0.5"]))
     assert found == "student.keep is 0.3 there and 0.5 here"
 
@@ -93,14 +92,13 @@ def test_a_licence_holds_for_its_own_teacher_and_data_only() -> None:
 
 
 def test_a_run_may_become_longer_but_not_shorter() -> None:
-    now = load_recipe("stylekd-faces")
-    assert difference(now, load_recipe("stylekd-faces", ["training.images=9000"])) is None
-    assert "training.images is 8000 there and 7000 here" in str(
-        difference(now, load_recipe("stylekd-faces", ["training.images=7000"]))
-    )
-    falling = load_recipe("stylekd-faces", ["optimiser.decay=0.5"])
-    longer = load_recipe("stylekd-faces", ["optimiser.decay=0.5", "training.images=9000"])
-    assert "training.images" in str(difference(falling, longer))
+    def run(images: int, decay: float) -> BaseRecipe:
+        return load_recipe("stylekd-faces", [f"optimiser.decay={decay}", f"training.images={images}"])
+
+    assert difference(run(8000, decay=0), run(9000, decay=0)) is None
+    assert difference(run(8000, decay=0), run(7000, decay=0)) == "training.images is 8000 there and 7000 here"
+    # A falling rate is tied to the length: the longer run would have had other rates from the start.
+    assert difference(run(8000, decay=0.5), run(9000, decay=0.5)) == "training.images is 8000 there and 9000 here"
 
 
 def test_smoke_leaves_broken_sections_to_the_validator(tmp_path: Path) -> None:
