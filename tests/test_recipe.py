@@ -6,7 +6,16 @@ import pytest
 import yaml
 
 from distilgan.errors import UserError
-from distilgan.recipe import BaseRecipe, apply_override, difference, dump_recipe, known_keys, load_recipe, packaged, parse_recipe
+from distilgan.recipe import (
+    BaseRecipe,
+    apply_override,
+    difference,
+    dump_recipe,
+    known_keys,
+    load_recipe,
+    packaged,
+    parse_recipe,
+)
 
 
 @pytest.mark.parametrize("name", packaged())
