@@ -30,6 +30,10 @@ def millions(n: int) -> str:
     return f"{n / 1e6:.2f} M"
 
 
+def times(ratio: float) -> str:
+    return f"{ratio:.2f} ×"
+
+
 def stylekd(tree: dict[str, Any], columns: list[tuple[str, str, int, float]]) -> str:
     """One line a row; columns are (heading, metric, digits, scale)."""
     lines = [
@@ -38,7 +42,7 @@ def stylekd(tree: dict[str, Any], columns: list[tuple[str, str, int, float]]) ->
     ]
     for row in tree["rows"]:
         cells = [value(row["metrics"].get(name), digits, scale) for _, name, digits, scale in columns]
-        ms = f"{row['latency_ms']:.2f} ({row['latency_ratio_to_teacher']:.2f} ×)"
+        ms = f"{row['latency_ms']:.2f} ({times(row['latency_ratio_to_teacher'])})"
         lines.append(
             f"| {row['name']} | {millions(row['params'])} | {millions(row['macs'])} | {ms} | {' | '.join(cells)} |"
         )
@@ -56,16 +60,18 @@ _ALL = [
 
 
 def speed(tree: dict[str, Any]) -> str:
-    heads = ["time or rate", "share of the matrix-product rate", "against our float32", "against the official code"]
-    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    columns = {
+        "share of the matrix-product rate": ("share_of_matrix_rate", lambda x: f"{100 * x:.0f} %"),
+        "against our float32": ("ratio_to_float32", times),
+        "PSNR to float32": ("psnr_to_float32", lambda x: f"{x:.0f} dB"),
+        "against the official code": ("ratio_to_official", times),
+        "against the public figure": ("ratio_to_public", times),
+    }
+    lines = [f"| | time or rate | {' | '.join(columns)} |", "|---|---:|" + "---:|" * len(columns)]
     for row in tree["rows"]:
         figure = f"{row['seconds']:.3f} s" if "seconds" in row else f"{row['images_per_second']:.1f} images/s"
-        share = f"{100 * row['share_of_matrix_rate']:.0f} %" if "share_of_matrix_rate" in row else "–"
-        against = f"{row['ratio_to_float32']:.2f} ×" if "ratio_to_float32" in row else "–"
-        if "psnr_to_float32" in row:
-            against += f" ({row['psnr_to_float32']:.0f} dB)"
-        official = f"{row['ratio_to_official']:.2f} ×" if "ratio_to_official" in row else "–"
-        lines.append(f"| {row['name']} | {figure} | {share} | {against} | {official} |")
+        cells = [draw(row[key]) if key in row else "–" for key, draw in columns.values()]
+        lines.append(f"| {row['name']} | {figure} | {' | '.join(cells)} |")
     rates = ", ".join(f"{k} {v:.0f} GFLOP/s" for k, v in tree["matrix_gflops"].items())
     return "\n".join(lines) + f"\n\nMatrix products in the same rounds: {rates}."
 

@@ -258,11 +258,8 @@ def read_yaml(content: bytes) -> dict[str, Any]:
     """
     try:
         tree = yaml.safe_load(content.decode())
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # ValueError: not UTF-8, or a date that does not exist
+    # ValueError: not UTF-8, or a date that does not exist.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"not valid YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(tree, dict):
         raise ValueError(f"expected keys and values at the top, found {type(tree).__name__}")

@@ -107,6 +107,7 @@ class _Zip:
         try:
             with zipfile.ZipFile(path) as archive:
                 self.names = sorted(i.filename for i in archive.infolist() if not i.is_dir())
+        # NotImplementedError: a version or compression that zipfile cannot read.
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: not a zip file, or a damaged one ({error}); make it again") from error
         for name in self.names:

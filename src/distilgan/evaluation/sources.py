@@ -106,11 +106,9 @@ class OnnxFile:
         inputs = {i.name: i for i in self.session.get_inputs()}
         image = self.session.get_outputs()[0]
         self._takes_truncation = "truncation" in inputs
+        known = inputs.keys() <= {"z", "truncation"}
         match _float_sizes(inputs.get("z")), _float_sizes(image):
-            case (None, int(z_dim)), (None, 3, int(height), int(width)) if height == width and inputs.keys() <= {
-                "z",
-                "truncation",
-            }:
+            case (None, int(z_dim)), (None, 3, int(height), int(width)) if height == width and known:
                 self.z_dim, self.resolution = z_dim, height
             case _:
                 found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in [*inputs.values(), image])
