@@ -11,7 +11,7 @@ from PIL import Image
 
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
-from distilgan.evaluation.evaluate import Protocol, evaluate
+from distilgan.evaluation.evaluate import Protocol, Result, evaluate, read_result
 from distilgan.evaluation.profile import profile_target
 from distilgan.evaluation.sources import write_pictures
 from distilgan.export.onnx import export_onnx
@@ -123,3 +123,21 @@ def test_profile_by_name_and_its_errors() -> None:
         profile_target("stylegan2", ["resolution=48"])
     with pytest.raises(UserError, match="did you mean stylegan2"):
         profile_target("stylgan2", [])
+
+
+def test_results_are_read_back_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    assert read_result(path) is None
+    result = Result("here", {"kid": 0.1}, {"kid": 0.2}, {"student": {"macs": 3}}, {"samples": 4})
+    path.write_text(result.to_json())
+    assert read_result(path) == result
+    for damaged in (
+        "",
+        '{"cut',
+        "[]",
+        "null",
+        '{"source": "x", "protocol": null}',
+        '{"source": "x", "metrics": {"kid": "y"}}',
+    ):
+        path.write_text(damaged)
+        assert read_result(path) is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from distilgan.errors import RunFailed, UserError
 from distilgan.evaluation.onnx_session import onnx_facts, open_session
 from distilgan.export import onnx as exporting
-from distilgan.export.onnx import export_onnx
+from distilgan.export.onnx import export_onnx, is_export_of
+from distilgan.networks.pretrained import weights_sha256
 from tests.conftest import tiny_generator
 
 
@@ -50,6 +52,29 @@ def test_facts_describe_the_files(exported: Path) -> None:
     assert onnx_facts(exported / "model.onnx")["macs"] == facts["macs"]
     model = onnx.load(str(exported / "model.onnx"))
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("export.json", ""),
+        ("export.json", "null"),
+        ("export.json", '{"files": {}}'),
+        ("export.json", None),
+        ("model.onnx", "cut"),
+        ("synthesis.onnx", None),
+    ],
+)
+def test_a_damaged_export_is_none(exported: Path, tmp_path: Path, name: str, content: str | None) -> None:
+    weights = weights_sha256(tiny_generator())
+    folder = tmp_path / "export"
+    shutil.copytree(exported, folder)
+    assert is_export_of(folder, weights)
+    assert not is_export_of(folder, weights_sha256(tiny_generator(seed=9)))
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_text(content)
+    assert not is_export_of(folder, weights)
 
 
 def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
