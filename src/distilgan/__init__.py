@@ -22,7 +22,7 @@ def load(path: str | Path) -> Pretrained:
     Raises:
         distilgan.errors.UserError: not such a folder, or damaged.
     """
-    from distilgan.networks.pretrained import load_generator
+    from distilgan.networks.families import load_generator
     from distilgan.runs import generator_folder
 
     return load_generator(generator_folder(path))

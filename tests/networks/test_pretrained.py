@@ -8,7 +8,7 @@ import torch
 
 import distilgan
 from distilgan.errors import UserError
-from distilgan.networks.pretrained import load_generator
+from distilgan.networks.families import load_generator
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.networks.stylegan2_discriminator import Discriminator
 from tests.conftest import tiny_discriminator, tiny_generator

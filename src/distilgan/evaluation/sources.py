@@ -16,7 +16,7 @@ from distilgan.data.grid import VISIBLE, picture_grid
 from distilgan.data.images import EXTENSIONS, ImageSet, builtin_path, to_uint8
 from distilgan.errors import UserError
 from distilgan.evaluation.onnx_session import open_session
-from distilgan.networks.pretrained import load_generator
+from distilgan.networks.families import load_generator
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.runs import generator_folder, is_run
 

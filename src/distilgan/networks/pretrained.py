@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from distilgan.errors import UserError, near_names
+from distilgan.errors import UserError
 from distilgan.files import write_atomic
 
 
@@ -113,19 +113,3 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise UserError(f"{path}: expected an object")
     return tree
-
-
-def load_generator(folder: str | Path) -> Pretrained:
-    """The generator in `folder`, whatever its family.
-
-    Raises:
-        UserError: not such a folder, damaged, or of an unknown family.
-    """
-    from distilgan.networks.stylegan2 import StyleGAN2
-
-    families: dict[str, type[Pretrained]] = {StyleGAN2.family: StyleGAN2}
-    folder = Path(folder)
-    family = str(read_config(folder).get("family"))
-    if family not in families:
-        raise UserError(f"{folder / 'config.json'}: unknown family {family!r}{near_names(family, families)}")
-    return families[family].from_pretrained(folder)
