@@ -39,9 +39,8 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "default without latent direction": ("stylekd-faces", ["losses.latent_direction=0"]),
     "default with fresh critic": ("stylekd-faces", ["critic=fresh"]),
     "default with own noise": ("stylekd-faces", ["share_noise=false"]),
-    "default with cagc scores": ("stylekd-faces", ["student.score=cagc", "student.score_samples=400"]),
+    "default with dcp scores": ("stylekd-faces", ["student.score=dcp", "student.score_samples=64"]),
     "default with random channels": ("stylekd-faces", ["student.score=random"]),
-    "default without augmentation": ("stylekd-faces", ["regularisation.diffaugment=[]"]),
     "default in float32": ("stylekd-faces", ["training.precision='32'"]),
 }
 METHODS = ["scratch", "cagc", "published", "default"]
