@@ -37,7 +37,6 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "published": ("stylekd-published", []),
     "default": ("stylekd-faces", []),
     "default without latent direction": ("stylekd-faces", ["losses.latent_direction=0"]),
-    "default with fresh critic": ("stylekd-faces", ["critic=fresh"]),
     "default with own noise": ("stylekd-faces", ["share_noise=false"]),
     "default with dcp scores": ("stylekd-faces", ["student.score=dcp", "student.score_samples=64"]),
     "default with random channels": ("stylekd-faces", ["student.score=random"]),
