@@ -19,6 +19,7 @@ from distilgan.evaluation.evaluate import Protocol, Result, evaluate, read_resul
 from distilgan.evaluation.sources import load_stylegan2
 from distilgan.files import locked, new_folder, write_atomic
 from distilgan.methods.adversarial import AdversarialMethod
+from distilgan.methods.draws import initialisation_seed
 from distilgan.networks.pretrained import read_config, weights_sha256
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.recipe import GANRecipe, StyleKDRecipe
@@ -31,7 +32,7 @@ AnyRecipe = GANRecipe | StyleKDRecipe
 
 def build_method(recipe: AnyRecipe) -> AdversarialMethod:
     """The method of a recipe, its networks initialised from the recipe's seed."""
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(initialisation_seed(recipe.seed))
     if isinstance(recipe, GANRecipe):
         from distilgan.methods.gan import GAN
 

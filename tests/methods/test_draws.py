@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from distilgan.methods.draws import Draws
+from distilgan.methods.draws import Draws, initialisation_seed
 
 
 def all_of(draws: Draws) -> list[torch.Tensor]:
@@ -31,3 +31,13 @@ def test_shared_numbers_agree_between_shares() -> None:
         second.shared_uniform(),
         second.shared_integer(0, 99),
     ]
+
+
+def test_first_weights_share_no_stream_with_latents_or_steps() -> None:
+    seeds = range(5)
+    assert len({initialisation_seed(s) for s in seeds}) == len(seeds)
+    for seed in seeds:
+        weights = torch.randn(8, 16, generator=torch.Generator().manual_seed(initialisation_seed(seed)))
+        latents = torch.randn(8, 16, generator=torch.Generator().manual_seed(seed))
+        for other in (latents, Draws(seed, 0, 8).normal(16)):
+            assert abs(torch.corrcoef(torch.stack([weights.flatten(), other.flatten()]))[0, 1]) < 0.4

@@ -11,6 +11,17 @@ import torch
 from torch import Tensor
 
 
+def initialisation_seed(seed: int) -> int:
+    """The seed of a run's first weights.
+
+    It must not be `seed` itself. Latents that anyone draws from a generator seeded alike would be the rows of the first
+    weight matrix drawn, each would excite one unit of the mapping network far beyond the usual, and because a mapping
+    network moves little in training they would still do so at its end, in the teacher and in every student of it.
+    """
+    # A spawn key and not [seed]: numpy pads with zeros, so [seed] is the stream of `Draws(seed, 0)`.
+    return int(np.random.SeedSequence(seed, spawn_key=(0,)).generate_state(1, np.uint64)[0] >> 1)
+
+
 class Draws:
     """Random numbers for share `part` of `parts` of a batch of `batch` samples."""
 
