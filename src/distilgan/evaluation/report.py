@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -169,7 +170,8 @@ def _metric_table(result: Result) -> str:
         meaning = meaning.replace("the data", "the teacher's pictures") if name.endswith("_teacher") else meaning
         teacher = figure(result.teacher.get(name))
         rows.append(f"<tr><td>{name}<td class=n>{figure(value)}<td class=n>{teacher}<td class=dim>{meaning}</tr>")
-    return f"<table>{''.join(rows)}</table><p class='dim'>{html.escape(protocol_sentence(result))}</p>"
+    protocol = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(protocol_sentence(result)))
+    return f"<table>{''.join(rows)}</table><p class='dim'>{protocol}</p>"
 
 
 def _cost_table(result: Result) -> str:
