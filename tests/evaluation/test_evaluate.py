@@ -41,6 +41,9 @@ def test_folder_onnx_and_pictures_alike(teacher_folder: Path, tmp_path: Path, pr
     assert results[0]["psnr_teacher"] == 100.0
     assert results[0]["ssim_teacher"] == pytest.approx(1)
     assert results[1]["psnr_teacher"] > 60
+    assert (
+        results[0][f"fid{SAMPLES}_efficientnet_teacher"] > 1
+    )  # two sets of one generator, not the same pictures twice
     assert "psnr_teacher" not in results[2]
 
 
@@ -86,8 +89,8 @@ def test_agreement_by_hand() -> None:
     second = torch.full((2, 3, 16, 16), 0.2)
     found = picture_agreement([(first, second)], build_perceptual("efficientnet-lite0"))
     assert found["psnr"] == pytest.approx(20, abs=1e-4)  # 10 log10(2² / 0.2²)
-    # constant pictures: SSIM is its luminance term, (2ab + c) / (a² + b² + c) with c = (0.01 * 2)²
-    assert found["ssim"] == pytest.approx(0.0004 / (0.04 + 0.0004), rel=1e-3)
+    # constant pictures: SSIM is its luminance term, (2ab + c) / (a² + b² + c) with a = 0.5, b = 0.6, c = 0.01²
+    assert found["ssim"] == pytest.approx((0.6 + 1e-4) / (0.25 + 0.36 + 1e-4), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from distilgan.data.images import ImageSet
 from distilgan.errors import Interrupted, RunFailed, UserError
+from distilgan.losses.adversarial import path_lengths
+from distilgan.methods import adversarial
 from distilgan.methods.gan import GAN
 from distilgan.pipeline import build_method
 from distilgan.recipe import BaseRecipe, dump_recipe
@@ -192,6 +194,31 @@ def test_accumulation_changes_nothing_but_rounding(image_folder: Path, micro: in
     assert {"w_avg", "path_mean"} <= set(states[0])
     for name in states[0]:
         torch.testing.assert_close(states[0][name], states[1][name], atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_running_means_of_a_short_run_are_plain_means(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the official start at 0, which three steps of decay 0.998 would leave at 0.6 % of the mean."""
+    recipe = gan_recipe(
+        image_folder, training={"images": 24}, regularisation={"path_length": 2, "path_length_interval": 1}
+    )
+    method = build_method(recipe)
+    averages: list[Tensor] = []
+    lengths: list[Tensor] = []
+
+    def measure(*args: Tensor) -> Tensor:
+        lengths.append(path_lengths(*args))
+        return lengths[-1]
+
+    track_average = GAN._track_average
+    monkeypatch.setattr(GAN, "_track_average", lambda self, w: (averages.append(w.clone()), track_average(self, w)))
+    monkeypatch.setattr(adversarial, "path_lengths", measure)
+    images = ImageSet(recipe.data.path, recipe.data.resolution)
+    fit(method, recipe, images, tmp_path, recipe.seed, start_hardware("cpu", "32"))
+    assert len(averages) == len(lengths) == 3
+    torch.testing.assert_close(method.generator.mapping.w_avg, torch.stack(averages).mean(0))
+    torch.testing.assert_close(method.path_mean, torch.stack(lengths).mean())
 
 
 def gradients_of_first_step(recipe: Any) -> dict[str, Tensor]:

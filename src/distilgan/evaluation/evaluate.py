@@ -86,7 +86,9 @@ def evaluate(
     count = len(fake)  # a folder may hold fewer
     suffix = f"{thousands(count)}_{extractor.name}"
     master = open_source(teacher, device=protocol.device, truncation=protocol.truncation) if teacher else None
-    taught = _features(master, extractor, count, protocol.seed) if master else None
+    # Latents of its own: KID is unbiased and FID comparable between independent sets only, and pictures that follow the
+    # teacher's one by one are not independent of them.
+    taught = _features(master, extractor, count, protocol.seed + 1) if master else None
     if reference is not None:
         real = _features(Folder(reference, str(reference.path)), extractor, len(reference), protocol.seed)
         result.metrics |= _fidelity(real, fake, suffix)

@@ -221,11 +221,16 @@ class AdversarialMethod(ABC):
                 self.engine.backward(penalty * (r.path_length * r.path_length_interval) + 0 * views.image.sum())
             lengths_seen += lengths.detach().sum() * share
             _add(report, {"path_length": penalty.detach()}, 1)
-        self.path_mean = self.path_mean.lerp(self.engine.mean_over_processes(lengths_seen), r.path_length_decay)
+        # At first the plain mean: the official start at 0 would hold the target too low for as long as a short run lasts.
+        share = max(r.path_length_decay, 1 / (self.steps // r.path_length_interval + 1))
+        self.path_mean = self.path_mean.lerp(self.engine.mean_over_processes(lengths_seen), share)
 
     def _track_average(self, w: Tensor) -> None:
-        """The running mean of w [w_dim] that truncation draws to; decay 0.998 a step as in the official code."""
-        self.generator.mapping.w_avg.lerp_(self.engine.mean_over_processes(w), 0.002)
+        """The running mean of w [w_dim] that truncation draws to; decay 0.998 a step as in the official code.
+
+        Over the first 500 steps it is their plain mean: short runs have no more, and the official start at 0 lasts.
+        """
+        self.generator.mapping.w_avg.lerp_(self.engine.mean_over_processes(w), max(0.002, 1 / (self.steps + 1)))
 
     def _sync(self, name: str, last: bool) -> AbstractContextManager[Any]:
         return nullcontext() if last else self.engine.no_sync(self.played[name])
