@@ -22,9 +22,11 @@ from distilgan.evaluation.cost import latency
 from distilgan.evaluation.evaluate import thousands
 from distilgan.evaluation.sources import OnnxFile, latents, load_stylegan2
 from distilgan.export.onnx import export_onnx
+from distilgan.networks.pretrained import weights_sha256
 from distilgan.pipeline import execute
 from distilgan.recipe import load_recipe
 
+TEACHER = "builtin:faces32-teacher"
 # One regularisation for all rows, so that a row differs by its method alone, and 1,000 pictures each.
 COMMON = [
     "regularisation.path_length=0",
@@ -38,9 +40,11 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "published": ("stylekd-published", []),
     "default": ("stylekd-faces", []),
     "default without latent direction": ("stylekd-faces", ["losses.latent_direction=0"]),
+    "default without pixel and perceptual": ("stylekd-faces", ["losses.pixel=0", "losses.perceptual=0"]),
     "default with own noise": ("stylekd-faces", ["share_noise=false"]),
-    "default with dcp scores": ("stylekd-faces", ["student.score=dcp", "student.score_samples=64"]),
+    "default with dcp scores": ("stylekd-faces", ["student.score=dcp"]),
     "default with random channels": ("stylekd-faces", ["student.score=random"]),
+    "default with fresh synthesis": ("stylekd-faces", ["student.init=mapping"]),
     "default in float32": ("stylekd-faces", ["training.precision='32'"]),
 }
 METHODS = ["scratch", "cagc", "published", "default"]
@@ -98,7 +102,8 @@ def main() -> None:
 
     results = {name: [run_row(name, seed, images, arguments.device) for seed in arguments.seeds] for name in names}
     teacher_export = RUNS / "stylekd" / "teacher-onnx"
-    export_onnx(load_stylegan2("builtin:faces32-teacher"), teacher_export)
+    teacher = load_stylegan2(TEACHER)
+    export_onnx(teacher, teacher_export)
     student_files = [Path(r[0]["folder"]) / "export" / "model.onnx" for r in results.values()]
     teacher_time, *student_times = onnx_latency([teacher_export / "model.onnx", *student_files])
 
@@ -136,6 +141,7 @@ def main() -> None:
             }
         )
     protocol = {
+        "teacher_sha256": weights_sha256(teacher),
         "images": images,
         "samples": first["protocol"]["samples"],
         "reference": first["protocol"]["reference_data"],
