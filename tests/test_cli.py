@@ -51,7 +51,9 @@ def test_help_imports_nothing_heavy() -> None:
 def test_recipes() -> None:
     listed = json.loads(distilgan("recipes", "--json").stdout)
     assert {"stylekd-faces", "stylekd-published", "stylekd-cagc", "stylekd-scratch", "stylegan2-faces"} <= set(listed)
-    assert "stylekd-cagc" in distilgan("recipes").stdout
+    keys = json.loads(distilgan("recipes", "stylekd-cagc", "--json").stdout)
+    assert keys["losses.latent_direction"]["value"] == 0
+    assert all(key["meaning"] for key in keys.values())
 
 
 @pytest.mark.parametrize(
@@ -66,9 +68,11 @@ def test_recipes() -> None:
         (["train", "stylegan2-faces", "--precision", "16"], ["training.precision"]),
         (["evaluate", "nowhere"], ["nowhere", "no such file"]),
         (["profile", "stylegan2", "resolution=abc"], ["resolution=abc", "number"]),
-        (["export", "nowhere"], ["nowhere", "not the folder of a generator"]),
+        (["profile", "stylegan2", "z_dim=0"], ["z_dim=0", "above 0"]),
+        (["export", "nowhere"], ["nowhere", "no such folder", "builtin:NAME"]),
+        (["export", "builtin:faces32-teacher"], ["builtin:faces32-teacher", "--out"]),
         (["data", "faces", "out", "--size", "8"], ["size=8", "32 to 256"]),
-        (["evaluate"], ["Missing argument", "source"]),
+        (["evaluate"], ["Missing argument", "source", "distilgan evaluate --help"]),
     ],
 )
 def test_mistakes_get_one_line_and_status_2(arguments: list[str], words: list[str], tmp_path: Path) -> None:

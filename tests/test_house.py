@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "distilgan"
-BASE = {"errors", "files", "devices", "progress", "recipe", "runs"}  # files beside the rooms that hold no algorithm
+BASE = {
+    "errors",
+    "files",
+    "devices",
+    "progress",
+    "recipe",
+    "overrides",
+    "runs",
+}  # files beside the rooms that hold no algorithm
 ALLOWED = {
     "networks": {"errors", "files"},
     "losses": set(),

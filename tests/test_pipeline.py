@@ -15,7 +15,7 @@ from distilgan import load
 from distilgan.errors import UserError
 from distilgan.files import locked
 from distilgan.networks.pretrained import read_config
-from distilgan.pipeline import execute
+from distilgan.pipeline import execute, plan
 from distilgan.recipe import StyleKDRecipe, dump_recipe
 from tests.conftest import tiny_generator
 from tests.recipes import gan_recipe, stylekd_recipe
@@ -57,6 +57,30 @@ def test_a_damaged_result_is_made_again(image_folder: Path, teacher_folder: Path
     assert json.loads((run.path / "export" / "export.json").read_text())["files"]
     assert (run.path / "export" / "model.onnx").read_bytes() == model
     assert (run.path / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"evaluation": {**EVALUATION, "data": "nowhere"}}, "nowhere: no such folder"),
+        ({"evaluation": {**EVALUATION, "extractor": "vgg"}}, "extractor 'vgg' is unknown"),
+        ({"latent_direction": {"group": 3}}, "latent_direction.group=3: does not divide"),
+    ],
+)
+def test_what_would_fail_after_the_training_is_refused_before(
+    image_folder: Path, teacher_folder: Path, tmp_path: Path, changes: dict[str, object], line: str
+) -> None:
+    recipe = tiny(image_folder, teacher_folder, **changes)
+    for command in (execute, plan):
+        with pytest.raises(UserError, match=line):
+            command(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_refuses_the_folders_that_a_run_would(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        plan(tiny(image_folder, teacher_folder), tmp_path / "file")
 
 
 def test_a_changed_teacher_is_noticed(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:

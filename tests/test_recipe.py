@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from distilgan.errors import UserError
+from distilgan.overrides import apply_override
 from distilgan.recipe import (
     BaseRecipe,
-    apply_override,
     difference,
     dump_recipe,
     known_keys,
@@ -98,6 +98,35 @@ def test_a_licence_holds_for_its_own_teacher_and_data_only() -> None:
     for override in ("data.path=photos", "teacher=runs/mine"):
         assert load_recipe("stylekd-faces", [override]).licence == ""
     assert load_recipe("stylekd-faces", ["data.path=photos", "licence=mine"]).licence == "mine"
+
+
+def test_other_images_are_not_measured_against_the_recipes_own() -> None:
+    assert load_recipe("stylekd-faces").evaluation.data
+    recipe = load_recipe("stylekd-faces", ["data.path=photos"])
+    assert recipe.evaluation.data is None
+    assert recipe.description == ""
+    assert load_recipe("stylekd-faces", ["data.path=photos", "evaluation.data=kept"]).evaluation.data == "kept"
+    assert load_recipe("stylekd-faces", ["teacher=mine"]).evaluation.data
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("student.keep=7", "student.keep=7: input should be less than or equal to 1"),
+        ("student=3", "student=3: is a section; set one of its keys, student.KEY=VALUE"),
+        ("regularisation.diffaugment=[cut]", "regularisation.diffaugment.0='cut': input should be 'color', "),
+        ("teacher=''", "teacher='': string should have at least 1"),
+        ("teacher=null", "recipe "),  # a complaint about several keys is about the recipe
+    ],
+)
+def test_a_wrong_override_is_named_and_not_the_recipe(override: str, line: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe("stylekd-faces", [override])
+    assert str(error.value).startswith(line)
+
+
+def test_precision_may_be_a_number() -> None:
+    assert load_recipe("stylekd-faces", ["training.precision=32"]).training.precision == "32"
 
 
 def test_a_run_may_become_longer_but_not_shorter() -> None:

@@ -14,12 +14,21 @@ from distilgan.errors import Interrupted, RunFailed, UserError
 if TYPE_CHECKING:
     from distilgan.recipe import GANRecipe, StyleKDRecipe
 
-app = typer.Typer(name="distilgan", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="distilgan", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
 data_app = typer.Typer(no_args_is_help=True, help="Make or check image sets.")
 app.add_typer(data_app, name="data")
 
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="Name of a packaged recipe, or a .yaml file.", show_default=False)
+]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to change.", show_default=False)
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="Recipe keys to change; `distilgan recipes RECIPE` lists them.", show_default=False
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/RECIPE.", show_default=False)]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.", show_default=False)]
@@ -37,21 +46,44 @@ Truncation = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
 
 
-@app.command()
-def recipes(json: Json = False) -> None:
-    """List the packaged recipes."""
-    from distilgan.recipe import load_recipe, packaged
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Distil image generators: a big teacher becomes a small student, measured and exported."""
+    if version:
+        from distilgan import __version__
 
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Show its keys.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """List the packaged recipes, or the keys of one with values and meanings."""
+    from distilgan.recipe import described, load_recipe, packaged
+
+    if name is not None:
+        keys = described(load_recipe(name))
+        if json:
+            return _print_json({key: {"value": value, "meaning": text} for key, (value, text) in keys.items()})
+        for key, (value, text) in keys.items():
+            print(f"{f'{key}={value}':40} {text}".rstrip())
+        return None
     found = {name: load_recipe(name) for name in packaged()}
     if json:
         return _print_json({name: {"method": r.method, "description": r.description} for name, r in found.items()})
     for name, recipe in found.items():
         print(f"{name:28} {'train' if recipe.method == 'gan' else 'distill':8} {recipe.description}")
+    return None
 
 
 @app.command()
 def distill(
-    recipe: str, overrides: Overrides = None, out: Out = None, seed: Seed = None, device: Device = "cpu",
+    recipe: RecipeName, overrides: Overrides = None, out: Out = None, seed: Seed = None, device: Device = "cpu",
     precision: Precision = None, fresh: Fresh = False, smoke: Smoke = False, dry_run: DryRun = False, json: Json = False,
 ) -> None:  # fmt: skip
     """Make a student from a teacher: train, export, measure, report."""
@@ -60,7 +92,7 @@ def distill(
 
 @app.command()
 def train(
-    recipe: str, overrides: Overrides = None, out: Out = None, seed: Seed = None, device: Device = "cpu",
+    recipe: RecipeName, overrides: Overrides = None, out: Out = None, seed: Seed = None, device: Device = "cpu",
     precision: Precision = None, fresh: Fresh = False, smoke: Smoke = False, dry_run: DryRun = False, json: Json = False,
 ) -> None:  # fmt: skip
     """Train a generator on images: a teacher."""
@@ -72,26 +104,48 @@ def evaluate(
     source: Annotated[str, typer.Argument(help="Run, generator folder, ONNX file, image folder or zip.")],
     data: Annotated[str | None, typer.Option(help="Images to measure against.", show_default=False)] = None,
     teacher: Annotated[str | None, typer.Option(help="Generator to compare pictures with.", show_default=False)] = None,
-    samples: Annotated[int, typer.Option(help="Pictures to draw.", min=8)] = 1000,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Images to draw; default: the run's recipe, else 1000.", min=8, show_default=False),
+    ] = None,
     reference: Annotated[
         int | None, typer.Option(help="Use the first so many images of the data.", min=8, show_default=False)
     ] = None,
-    extractor: Annotated[str, typer.Option(help="efficientnet-lite0, or inception:PATH.")] = "efficientnet-lite0",
-    truncation: Truncation = 1.0,
+    extractor: Annotated[
+        str | None,
+        typer.Option(
+            help="efficientnet-lite0 or inception:PATH; default: the run's, else the first.", show_default=False
+        ),
+    ] = None,
+    truncation: Annotated[
+        float | None,
+        typer.Option(help="Truncation psi; default: the run's, else 1.", min=-2, max=2, show_default=False),
+    ] = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Measure pictures: fidelity, agreement with the teacher, cost."""
+    """Measure generated images: fidelity, agreement with the teacher, cost. A run is measured as its recipe says."""
     _check_device(device)
     from dataclasses import asdict
 
     from distilgan.evaluation.card import figure
-    from distilgan.evaluation.evaluate import Protocol, defaults_of_run
     from distilgan.evaluation.evaluate import evaluate as measure
+    from distilgan.evaluation.evaluate import protocol_for
 
-    data, teacher, held_out = defaults_of_run(source, data, teacher)
-    protocol = Protocol(data, held_out, samples, reference, extractor, truncation, device=device)
-    result = measure(source, protocol, teacher)
+    protocol, known = protocol_for(
+        source,
+        data=data,
+        samples=samples,
+        reference=reference,
+        extractor=extractor,
+        truncation=truncation,
+        device=device,
+    )
+    result = measure(source, protocol, teacher or known)
+    for path, skipped in result.protocol["skipped"].items():
+        print(f"{path}: {skipped} unusable files are left out", file=sys.stderr)
+    if protocol.data is None:
+        print("cost only; give --data for FID, KID, precision and recall, --teacher for agreement", file=sys.stderr)
     if json:
         return _print_json(asdict(result))
     for name, value in result.metrics.items():
@@ -145,6 +199,8 @@ def export(
     from distilgan.evaluation.sources import load_stylegan2
     from distilgan.export.onnx import export_onnx
 
+    if out is None and source.startswith("builtin:"):
+        raise UserError(f"{source}: is part of the package; say with --out where the files go")
     folder = out or Path(source) / "export"
     facts = export_onnx(load_stylegan2(source), folder)
     if json:
@@ -175,7 +231,7 @@ def data_faces(
 def data_check(
     path: Annotated[str, typer.Argument(help="Folder, zip or builtin:NAME.")],
     resolution: Annotated[
-        int | None, typer.Option(help="Pixels; default: the first image's.", show_default=False)
+        int | None, typer.Option(help="Pixels; default: the first image's.", min=1, show_default=False)
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse unusable files.")] = False,
     json: Json = False,
@@ -202,11 +258,11 @@ def _execute(
 ) -> None:  # fmt: skip
     _check_device(device)
     recipe = _recipe(verb, name, overrides, seed, precision, smoke)
+    folder = out or Path("runs") / (f"{recipe.name}-smoke" if smoke else recipe.name)
     if dry_run:
-        return _dry_run(recipe, json)
+        return _dry_run(recipe, folder, fresh, json)
     from distilgan.pipeline import execute, first_process
 
-    folder = out or Path("runs") / (f"{recipe.name}-smoke" if smoke else recipe.name)
     run = execute(recipe, folder, device, fresh)
     if not first_process():
         return None
@@ -230,11 +286,11 @@ def _recipe(
     return recipe
 
 
-def _dry_run(recipe: GANRecipe | StyleKDRecipe, json: bool) -> None:
+def _dry_run(recipe: GANRecipe | StyleKDRecipe, folder: Path, fresh: bool, json: bool) -> None:
     from distilgan.pipeline import plan
     from distilgan.recipe import dump_recipe
 
-    facts = plan(recipe)
+    facts = plan(recipe, folder, fresh)
     if json:
         return _print_json({"recipe": recipe.model_dump(mode="json"), "plan": facts})
     print(dump_recipe(recipe))
@@ -279,7 +335,9 @@ def main() -> None:
         _stop(f"error: {error}", 2)
     except _UsageError as error:
         message: str = error.format_message()  # type: ignore[attr-defined]
-        _stop(f"error: {message} See distilgan --help", 2)
+        if not message:  # help was shown
+            sys.exit(2)
+        _stop(f"error: {message.rstrip('.')} (see distilgan {' '.join([*_verb(error), '--help'])})", 2)
     except RunFailed as error:
         _stop(f"failed: {error}", 1)
     except Interrupted as error:
@@ -297,6 +355,12 @@ def main() -> None:
         _stop("failed: out of memory; lower training.batch or training.micro_batch, or draw fewer pictures", 1)
     else:
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _verb(error: Exception) -> list[str]:
+    """The words after `distilgan` of the command that a usage error arose in."""
+    context = getattr(error, "ctx", None)
+    return context.command_path.split()[1:] if context else []
 
 
 def _is_out_of_memory(error: Exception) -> bool:

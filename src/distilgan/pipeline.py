@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,26 @@ from distilgan.data.images import ImageSet, data_sha256
 from distilgan.errors import UserError
 from distilgan.evaluation.card import model_card
 from distilgan.evaluation.cost import count_macs, count_parameters
-from distilgan.evaluation.evaluate import Protocol, Result, evaluate, read_result, versions
+from distilgan.evaluation.evaluate import (
+    Result,
+    evaluate,
+    open_reference,
+    protocol_of,
+    read_result,
+    teacher_of,
+    versions,
+)
 from distilgan.evaluation.sources import load_stylegan2
 from distilgan.files import locked, new_folder, write_atomic
 from distilgan.methods.adversarial import AdversarialMethod
 from distilgan.methods.draws import initialisation_seed
 from distilgan.networks.pretrained import read_config, weights_sha256
 from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.perception.features import build_extractor
 from distilgan.recipe import GANRecipe, StyleKDRecipe
 from distilgan.runs import Run, check_run, generator_folder, start_run
 from distilgan.training.hardware import Hardware, start_hardware
-from distilgan.training.loop import fit
+from distilgan.training.loop import fit, micro_batches
 
 AnyRecipe = GANRecipe | StyleKDRecipe
 
@@ -54,6 +63,8 @@ def execute(recipe: AnyRecipe, out: Path, device: str = "cpu", fresh: bool = Fal
     hardware = start_hardware(device, recipe.training.precision)
     run = Run(out, recipe)
     method = None if not fresh and _trained(run) else build_method(recipe)
+    if method is not None:
+        _check_ends(recipe, method, hardware.fabric.world_size)
     with locked(out) if first_process() else nullcontext():
         if first_process():
             start_run(out, recipe, fresh)
@@ -67,6 +78,17 @@ def execute(recipe: AnyRecipe, out: Path, device: str = "cpu", fresh: bool = Fal
             export(run)
             report(run, images, measure(run, device))
     return run
+
+
+def _check_ends(recipe: AnyRecipe, method: AdversarialMethod, processes: int) -> None:
+    """Find now what would be found after the training: UserError."""
+    from distilgan.export.onnx import check_packages
+
+    micro_batches(method, recipe.training, processes)
+    protocol = protocol_of(recipe)
+    open_reference(protocol, recipe.data.resolution)
+    build_extractor(protocol.extractor)
+    check_packages()
 
 
 def _trained(run: Run) -> bool:
@@ -118,17 +140,8 @@ def export(run: Run) -> None:
 
 def measure(run: Run, device: str = "cpu") -> Result:
     """Evaluate a finished run by its recipe's protocol, unless that was done, and write `metrics.json` and the model card."""
-    e, path, teacher = run.recipe.evaluation, run.path / "metrics.json", teacher_of(run.recipe)
-    protocol = Protocol(
-        data=e.data or run.recipe.data.path,
-        held_out=e.data is not None,
-        samples=e.samples,
-        reference=e.reference,
-        extractor=e.extractor,
-        truncation=e.truncation,
-        latency_runs=e.latency_runs,
-        device=device,
-    )
+    path, teacher = run.path / "metrics.json", teacher_of(run.recipe)
+    protocol = replace(protocol_of(run.recipe), device=device)
     onnx = run.path / "export" / "model.onnx"
     key = {
         **asdict(protocol),
@@ -148,11 +161,6 @@ def measure(run: Run, device: str = "cpu") -> Result:
     return result
 
 
-def teacher_of(recipe: AnyRecipe) -> str | None:
-    """The generator that the student is compared with: its teacher, or the one it has its sizes from."""
-    return (recipe.teacher or recipe.like) if isinstance(recipe, StyleKDRecipe) else None
-
-
 def report(run: Run, images: ImageSet, result: Result) -> Path:
     """Write `report.html`."""
     from distilgan.evaluation.report import write_report
@@ -164,12 +172,18 @@ def report(run: Run, images: ImageSet, result: Result) -> Path:
     return path
 
 
-def plan(recipe: AnyRecipe) -> dict[str, Any]:
-    """What a run would do, without doing it: sizes of the networks and the data. Builds the networks, writes nothing."""
+def plan(recipe: AnyRecipe, out: Path, fresh: bool = False) -> dict[str, Any]:
+    """What a run would do, without doing it: sizes of the networks and the data. Builds the networks, writes nothing.
+
+    Raises:
+        UserError: what `execute` would raise.
+    """
+    check_run(out, recipe, fresh)
     images = ImageSet(recipe.data.path, recipe.data.resolution, strict=recipe.data.strict, limit=recipe.data.limit)
     if isinstance(recipe, StyleKDRecipe):
         recipe = recipe.model_copy(update={"student": recipe.student.model_copy(update={"score": "random"})})
     method = build_method(recipe)
+    _check_ends(recipe, method, processes=1)
     z = torch.zeros(1, method.generator.config.z_dim)
     facts: dict[str, Any] = {
         "images": len(images),

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from distilgan.errors import UserError, near_names
+from distilgan.overrides import SMOKE, apply_override, merge, read_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -37,16 +38,16 @@ class Network(Section):
     """A StyleGAN2 generator and discriminator to train from nothing."""
 
     channel_base: int = Field(4096, ge=8, description="width at resolution r is min(channel_base / r, channel_max)")
-    channel_max: int = Field(192, ge=1)
+    channel_max: int = Field(192, ge=1, description="largest width")
     discriminator_base: int | None = Field(
         None, ge=8, description="like channel_base, for the discriminator; null: the same"
     )
-    discriminator_max: int | None = Field(None, ge=1)
-    z_dim: int = Field(128, ge=1)
-    w_dim: int = Field(128, ge=1)
-    mapping_layers: int = Field(4, ge=1)
-    conv_clamp: float | None = Field(256.0, gt=0)
-    mbstd_group: int = Field(4, ge=1)
+    discriminator_max: int | None = Field(None, ge=1, description="null: the same as channel_max")
+    z_dim: int = Field(128, ge=1, description="length of the latent z")
+    w_dim: int = Field(128, ge=1, description="length of the style w")
+    mapping_layers: int = Field(4, ge=1, description="depth of the mapping network")
+    conv_clamp: float | None = Field(256.0, gt=0, description="activations are clipped to ± this; null: not")
+    mbstd_group: int = Field(4, ge=1, description="samples in a minibatch-deviation group")
 
 
 class Student(Section):
@@ -63,16 +64,16 @@ class Student(Section):
     )
     score: Literal["dcp", "cagc", "l1", "random"] = Field("dcp", description="how channels are chosen for slice")
     score_samples: int = Field(512, ge=1, description="latents that the gradient scores look at")
-    train_mapping: bool = True
+    train_mapping: bool = Field(True, description="whether the mapping network trains")
 
 
 class Losses(Section):
     """Weights of the generator's terms; 0 removes a term."""
 
-    gan: float = Field(1.0, ge=0)
-    pixel: float = Field(3.0, ge=0)
-    perceptual: float = Field(3.0, ge=0)
-    latent_direction: float = Field(30.0, ge=0)
+    gan: float = Field(1.0, ge=0, description="non-saturating GAN loss")
+    pixel: float = Field(3.0, ge=0, description="mean absolute difference from the teacher's image")
+    perceptual: float = Field(3.0, ge=0, description="feature distance from the teacher's image")
+    latent_direction: float = Field(30.0, ge=0, description="KL between the two networks' cross-view similarities")
 
 
 class LatentDirection(Section):
@@ -83,28 +84,30 @@ class LatentDirection(Section):
     last_block: int | None = Field(None, description="and of the last; null: the student's last but none above 128")
     taps: list[str] | None = Field(None, description="layers compared; null: conv1 of the blocks from 16 to 128 px")
     step: float = Field(5.0, gt=0, description="deviation of the step along a direction")
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, description="of the softmax over similarities")
     group: int = Field(8, ge=2, description="samples compared with each other")
 
 
 class Regularisation(Section):
     """Regularisers of the two players."""
 
-    r1_gamma: float = Field(1.0, ge=0)
+    r1_gamma: float = Field(1.0, ge=0, description="weight γ of R1, γ/2 · E|∇D|²")
     r1_interval: int = Field(16, ge=1, description="R1 every so many steps, scaled up accordingly")
     path_length: float = Field(0.0, ge=0, description="weight of path-length regularisation")
-    path_length_interval: int = Field(4, ge=1)
-    path_length_decay: float = Field(0.01, gt=0, le=1)
-    diffaugment: list[Literal["color", "translation", "cutout"]] = Field(default_factory=list)
+    path_length_interval: int = Field(4, ge=1, description="path length every so many steps, scaled up")
+    path_length_decay: float = Field(0.01, gt=0, le=1, description="of the running mean length")
+    diffaugment: list[Literal["color", "translation", "cutout"]] = Field(
+        default_factory=list, description="augmentations"
+    )
 
 
 class Optimiser(Section):
     """Adam, for both players."""
 
-    lr: float = Field(0.002, gt=0)
+    lr: float = Field(0.002, gt=0, description="learning rate of the generator")
     discriminator_lr: float | None = Field(None, gt=0, description="null: the same as lr")
-    beta1: float = Field(0.0, ge=0, lt=1)
-    beta2: float = Field(0.99, ge=0, lt=1)
+    beta1: float = Field(0.0, ge=0, lt=1, description="decay of the first moment")
+    beta2: float = Field(0.99, ge=0, lt=1, description="decay of the second moment")
     warmup: int = Field(0, ge=0, description="images over which the rate rises linearly")
     decay: float = Field(
         0.0, ge=0, le=1, description="share of the run, at its end, over which the rate falls to a tenth"
@@ -118,15 +121,15 @@ class Training(Section):
     batch: int = Field(16, ge=1, description="images in a step, over all processes")
     micro_batch: int | None = Field(None, ge=1, description="images a process holds at once; null: its whole share")
     style_mixing: float = Field(0.9, ge=0, le=1, description="probability of mixing two latents")
-    ema_half_life: int = Field(2000, ge=1)
+    ema_half_life: int = Field(2000, ge=1, description="of the averaged weights, images")
     ema_rampup: float | None = Field(
         0.05, gt=0, description="half-life is at most this share of the images seen; null: no ramp"
     )
-    report: int = Field(1000, ge=1)
-    sample: int = Field(5000, ge=1)
-    checkpoint: int = Field(5000, ge=1)
-    keep_checkpoints: int = Field(2, ge=1)
-    precision: Literal["auto", "32", "bf16"] = Field(
+    report: int = Field(1000, ge=1, description="images between lines in log.jsonl")
+    sample: int = Field(5000, ge=1, description="images between sample grids")
+    checkpoint: int = Field(5000, ge=1, description="images between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="how many of the newest stay")
+    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(lambda v: "32" if v == 32 else v)] = Field(
         "auto", description="auto: bf16 where the hardware multiplies it natively"
     )
     workers: int = Field(0, ge=0, description="processes that decode images when the set does not fit in memory")
@@ -139,14 +142,14 @@ class Evaluation(Section):
     samples: int = Field(1000, ge=8, description="pictures drawn")
     reference: int | None = Field(None, ge=8, description="use the first so many held-out images; null: all")
     extractor: str = Field("efficientnet-lite0", description="efficientnet-lite0, or inception:PATH to a weight file")
-    truncation: float = Field(1.0, gt=0)
-    latency_runs: int = Field(30, ge=1)
+    truncation: float = Field(1.0, gt=0, description="ψ; 1 draws from the whole distribution")
+    latency_runs: int = Field(30, ge=1, description="timed forwards")
 
 
 class BaseRecipe(Section):
-    name: str
-    description: str = ""
-    seed: int = Field(0, ge=0)
+    name: str = Field(description="names the default run folder and the model card")
+    description: str = Field("", description="one line for the list of recipes and the report")
+    seed: int = Field(0, ge=0, description="of everything random")
     licence: str = Field("", description="terms of teacher and data, repeated in the model card")
     data: Data
     regularisation: Regularisation = Regularisation()
@@ -167,7 +170,7 @@ class BaseRecipe(Section):
 class GANRecipe(BaseRecipe):
     """Train a generator on images alone: a teacher."""
 
-    method: Literal["gan"]
+    method: Literal["gan"] = Field(description="train")
     network: Network = Network()
 
     @model_validator(mode="after")
@@ -182,12 +185,13 @@ class GANRecipe(BaseRecipe):
 class StyleKDRecipe(BaseRecipe):
     """Distil a StyleGAN2 into a thinner one."""
 
-    method: Literal["stylekd"]
+    method: Literal["stylekd"] = Field(description="distil a StyleGAN2")
     teacher: str | None = Field(
-        description="folder of a generator, a run, or builtin:NAME; null: no teacher, but its sizes from like"
+        min_length=1,
+        description="folder of a generator, a run, or builtin:NAME; null: no teacher, but its sizes from like",
     )
     like: str | None = Field(None, description="without a teacher: the generator whose architecture is thinned")
-    critic: Literal["inherit", "fresh"] = "inherit"
+    critic: Literal["inherit", "fresh"] = Field("inherit", description="the teacher's discriminator, or a new one")
     student: Student = Student()
     losses: Losses = Losses()
     latent_direction: LatentDirection = LatentDirection()
@@ -241,35 +245,35 @@ def load_recipe(name: str, overrides: list[str] | None = None, smoke: bool = Fal
     except ValueError as error:
         raise UserError(f"recipe {path}: {error}") from error
     if smoke:
-        _merge(tree, _SMOKE)
-    before = _origin(tree)
+        merge(tree, SMOKE)
+    packaged_origin, given = _origin(tree), [o.partition("=")[0] for o in overrides or []]
     for override in overrides or []:
         apply_override(tree, override)
-    if _origin(tree) != before and not any(o.startswith("licence=") for o in overrides or []):
-        tree["licence"] = ""  # what the recipe says of its own teacher and data does not hold for others
-    return parse_recipe(tree, str(path))
-
-
-def read_yaml(content: bytes) -> dict[str, Any]:
-    """The keys and values of a YAML file.
-
-    Raises:
-        ValueError: says in one line why it has none.
-    """
+    _forget_origin(tree, packaged_origin, given)
     try:
-        tree = yaml.safe_load(content.decode())
-    # ValueError: not UTF-8, or a date that does not exist.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"not valid YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(tree, dict):
-        raise ValueError(f"expected keys and values at the top, found {type(tree).__name__}")
-    return tree
+        return _adapter.validate_python(tree)
+    except ValidationError as error:
+        key, complaint = _complaint(error, tree)
+        overridden = any(f"{key}.".startswith(f"{g}.") for g in given)
+        raise UserError(complaint if overridden else f"recipe {path}: {complaint}") from error
 
 
 def _origin(tree: dict[str, Any]) -> list[Any]:
-    """What a student's licence comes from."""
+    """Where teacher and images come from."""
     data = tree.get("data")
-    return [tree.get("teacher"), tree.get("like"), data.get("path") if isinstance(data, dict) else None]
+    return [data.get("path") if isinstance(data, dict) else None, tree.get("teacher"), tree.get("like")]
+
+
+def _forget_origin(tree: dict[str, Any], before: list[Any], given: list[str]) -> None:
+    """Drop what a recipe says of its own teacher and images where these were replaced, unless that was given too."""
+    now = _origin(tree)
+    if now == before:
+        return
+    for key in {"licence", "description"}.difference(given):
+        tree[key] = ""
+    evaluation = tree.get("evaluation")
+    if now[0] != before[0] and isinstance(evaluation, dict) and "evaluation.data" not in given:
+        evaluation["data"] = None  # other images: the recipe's held-out ones are of another kind
 
 
 def parse_recipe(tree: dict[str, Any], source: str) -> GANRecipe | StyleKDRecipe:
@@ -277,58 +281,54 @@ def parse_recipe(tree: dict[str, Any], source: str) -> GANRecipe | StyleKDRecipe
     try:
         return _adapter.validate_python(tree)
     except ValidationError as error:
-        raise UserError(f"recipe {source}: {_complaint(error, tree)}") from error
+        raise UserError(f"recipe {source}: {_complaint(error, tree)[1]}") from error
 
 
-def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set one dotted `key=value` in the tree; the value is read as YAML."""
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise UserError(f"{override!r} is not an override: write key=value")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{key}: {text!r} is not a valid value") from error
-    node = tree
-    *parents, last = key.split(".")
-    for parent in parents:
-        child = node.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise UserError(f"{key}: {parent} is a single value, not a section")
-        node = child
-    node[last] = value
-
-
-def _complaint(error: ValidationError, tree: dict[str, Any]) -> str:
+def _complaint(error: ValidationError, tree: dict[str, Any]) -> tuple[str, str]:
+    """The first wrong key and what is wrong with it."""
     first = error.errors()[0]
     where = [str(part) for i, part in enumerate(first["loc"]) if i or part not in ("gan", "stylekd")]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key}{near_names(key, known_keys(str(tree.get('method', ''))))}"
+        return key, f"unknown key {key}{near_names(key, known_keys(str(tree.get('method', ''))))}"
     if first["type"] == "missing":
-        return f"{key} is missing"
+        return key, f"{key} is missing"
     if first["type"].startswith("union_tag"):
-        return f"method={tree.get('method')!r} is unknown; known: gan, stylekd"
+        return "method", f"method={tree.get('method')!r} is unknown; known: gan, stylekd"
+    if first["type"] == "model_type":
+        return key, f"{key}={first['input']!r}: is a section; set one of its keys, {key}.KEY=VALUE"
     message = first["msg"].removeprefix("Value error, ")
     if not key:
-        return message
-    return f"{key}={first['input']!r}: {message[0].lower()}{message[1:]}"
+        return key, message
+    return key, f"{key}={first['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def known_keys(method: str) -> list[str]:
-    """All dotted keys of a method's recipe."""
+def known_keys(method: str) -> dict[str, str]:
+    """All dotted keys of a method's recipe, with what each means."""
     models: dict[str, type[BaseModel]] = {"gan": GANRecipe, "stylekd": StyleKDRecipe}
 
-    def walk(model: type[BaseModel], prefix: str) -> list[str]:
-        keys = []
+    def walk(model: type[BaseModel], prefix: str) -> dict[str, str]:
+        keys: dict[str, str] = {}
         for name, info in model.model_fields.items():
             if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-                keys += walk(info.annotation, f"{prefix}{name}.")
+                keys |= walk(info.annotation, f"{prefix}{name}.")
             else:
-                keys.append(f"{prefix}{name}")
+                keys[f"{prefix}{name}"] = info.description or ""
         return keys
 
-    return walk(models[method], "") if method in models else []
+    return walk(models[method], "") if method in models else {}
+
+
+def described(recipe: GANRecipe | StyleKDRecipe) -> dict[str, tuple[Any, str]]:
+    """Each dotted key with its value and its meaning."""
+    tree = recipe.model_dump(mode="json")
+    found = {}
+    for key, text in known_keys(recipe.method).items():
+        value: Any = tree
+        for part in key.split("."):
+            value = value[part]
+        found[key] = (value, text)
+    return found
 
 
 def dump_recipe(recipe: BaseRecipe) -> str:
@@ -360,21 +360,3 @@ def difference(made_by: BaseRecipe, now: BaseRecipe) -> str | None:
         if old.get(key) != new.get(key):
             return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
     return None
-
-
-def _merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
-    for key, value in changes.items():
-        if not isinstance(value, dict):
-            tree[key] = value
-        elif isinstance(tree.get(key), dict) or (key not in tree and key not in ("network", "student")):
-            _merge(tree.setdefault(key, {}), value)
-
-
-# What --smoke changes in any recipe: every part runs, nothing is learnt.
-_SMOKE: dict[str, Any] = {
-    "data": {"limit": 256},
-    "network": {"channel_base": 256, "channel_max": 16, "z_dim": 16, "w_dim": 16, "mapping_layers": 2},
-    "student": {"keep": 0.15, "score_samples": 8},
-    "training": {"images": 64, "batch": 8, "report": 16, "sample": 64, "checkpoint": 32},
-    "evaluation": {"samples": 32, "reference": 32, "latency_runs": 3},
-}

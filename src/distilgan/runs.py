@@ -11,7 +11,8 @@ from typing import Any, TextIO
 from distilgan.data.images import builtin_path
 from distilgan.errors import UserError
 from distilgan.files import is_leftover, write_atomic
-from distilgan.recipe import GANRecipe, StyleKDRecipe, difference, dump_recipe, parse_recipe, read_yaml
+from distilgan.overrides import read_yaml
+from distilgan.recipe import GANRecipe, StyleKDRecipe, difference, dump_recipe, parse_recipe
 
 _MADE_BY_RUNS = (
     "checkpoints",

@@ -11,12 +11,14 @@ from PIL import Image
 
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
-from distilgan.evaluation.evaluate import Protocol, Result, evaluate, read_result
+from distilgan.evaluation.evaluate import Protocol, Result, evaluate, protocol_for, read_result
 from distilgan.evaluation.profile import profile_target
 from distilgan.evaluation.sources import write_pictures
 from distilgan.export.onnx import export_onnx
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from distilgan.perception.perceptual import build_perceptual
+from distilgan.runs import start_run
+from tests.recipes import stylekd_recipe
 
 SAMPLES = 24
 
@@ -84,6 +86,17 @@ def test_a_small_folder_is_counted(image_folder: Path) -> None:
     assert result.protocol["samples"] == 24
 
 
+def test_a_run_is_measured_as_its_recipe_says(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    wanted = {"samples": 9, "reference": 10, "truncation": 0.5, "data": str(image_folder)}
+    run = start_run(tmp_path / "run", stylekd_recipe(image_folder, teacher_folder, evaluation=wanted), fresh=False)
+    protocol, teacher = protocol_for(str(run.path), samples=None, truncation=1.0)
+    assert (protocol.samples, protocol.reference, protocol.truncation, protocol.held_out) == (9, 10, 1.0, True)
+    assert teacher == str(teacher_folder)
+    protocol, _ = protocol_for(str(run.path), data="other")
+    assert (protocol.data, protocol.held_out, protocol.reference) == ("other", None, None)
+    assert protocol_for("student", data=None) == (Protocol(), None)
+
+
 def test_agreement_by_hand() -> None:
     first = torch.zeros(2, 3, 16, 16)
     second = torch.full((2, 3, 16, 16), 0.2)
@@ -95,7 +108,7 @@ def test_agreement_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("nowhere", "no such file or folder"), ("README", "no such file"), ("x.onnx", "not a usable ONNX file")],
+    [("nowhere", "no such file or folder"), ("README", "no such file"), ("x.onnx", "not an ONNX file")],
 )
 def test_unusable_sources(source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

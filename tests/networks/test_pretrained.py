@@ -63,13 +63,18 @@ def test_bad_folders_get_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json: not valid JSON"):
         load_generator(tmp_path)
     tree = json.loads(good)
+    tree["config"]["z_dim"] = "many"
+    config.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"config\.json: config\.z_dim: Input should be a valid integer"):
+        load_generator(tmp_path)
+    tree = json.loads(good)
     tree["config"]["channels"][2] += 1
     config.write_text(json.dumps(tree))
     with pytest.raises(UserError, match=r"does not fit config\.json"):
         load_generator(tmp_path)
     tree["config"]["colour"] = "blue"
     config.write_text(json.dumps(tree))
-    with pytest.raises(UserError, match="colour"):
+    with pytest.raises(UserError, match=r"config\.json: config\.colour is unknown"):
         load_generator(tmp_path)
     config.write_text(good)
     with pytest.raises(UserError, match="has no discriminator"):

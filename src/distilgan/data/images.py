@@ -209,7 +209,7 @@ class ImageSet:
                 break
         if not good:
             raise UserError(
-                f"{self.path}: none of its {len(self.names)} images can be read (first: {self._first_complaint()})"
+                f"{self.path}: not one of its images ({len(self.names)}) can be read (the first: {self._first_complaint()})"
             )
         self.names = list(good)
         return list(good.values())
@@ -243,7 +243,7 @@ class ImageSet:
             reason = "not an image, whatever its name says"
         if self.strict:
             raise UserError(
-                f"{self.path}: {name} cannot be used ({reason}); mend or remove it, or set data.strict=false"
+                f"{self.path}: {name} cannot be used ({reason}); mend or remove it, or read without strict"
             ) from error
         self.skipped.append(Skipped(name, reason))
 

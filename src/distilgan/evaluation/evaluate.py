@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from distilgan.evaluation.onnx_session import onnx_facts
 from distilgan.evaluation.sources import Folder, Generator, OnnxFile, Source, latents, open_source
 from distilgan.perception.features import Extractor, build_extractor
 from distilgan.perception.perceptual import build_perceptual
-from distilgan.recipe import StyleKDRecipe
+from distilgan.recipe import BaseRecipe, StyleKDRecipe
 from distilgan.runs import is_run, open_run
 
 EVALUATION_SEED = 20_000
@@ -81,7 +81,10 @@ def evaluate(
     source = open_source(name, device=protocol.device, truncation=protocol.truncation)
     result = Result(source=name)
     extractor = build_extractor(protocol.extractor, protocol.device)
-    reference = _reference(protocol, source)
+    if protocol.data is None and not source.generated:
+        raise UserError(f"{name}: images are measured against other images; give --data")
+    # At the size of what is measured: a picture of half the size is blurred to any extractor.
+    reference = open_reference(protocol, source.resolution)
     fake = _features(source, extractor, protocol.samples, protocol.seed)
     count = len(fake)  # a folder may hold fewer
     suffix = f"{thousands(count)}_{extractor.name}"
@@ -107,9 +110,11 @@ def evaluate(
     for label, item in costs.items():
         if isinstance(item, Generator | OnnxFile):
             result.cost[label] = measure_cost(item, protocol.latency_runs)
+    image_sets = [s for s in (reference, source.images if isinstance(source, Folder) else None) if s is not None]
     result.protocol |= {
         **asdict(protocol),
         "samples": count,
+        "skipped": {str(s.path): len(s.skipped) for s in image_sets if s.skipped},
         "noise": "stored fields",
         "extractor_weights_sha256": extractor.weights,
         "resize": f"{extractor.resize_name} to {extractor.resolution} px",
@@ -124,16 +129,33 @@ def versions() -> dict[str, str]:
     return {"distilgan": __version__, **{p: version(p) for p in ("torch", "torchmetrics", "numpy")}}
 
 
-def defaults_of_run(name: str, data: str | None, teacher: str | None) -> tuple[str | None, str | None, bool | None]:
-    """(data, teacher, held out?) to measure `name` with: what was given, else what a run's recipe says."""
-    path = Path(name)
-    if not is_run(path):
-        return data, teacher, None
-    recipe = open_run(path).recipe
-    held_out = None if data is not None else recipe.evaluation.data is not None
-    if teacher is None and isinstance(recipe, StyleKDRecipe):
-        teacher = recipe.teacher or recipe.like
-    return data or recipe.evaluation.data or recipe.data.path, teacher, held_out
+def protocol_of(recipe: BaseRecipe) -> Protocol:
+    """How a recipe has its result measured."""
+    e = recipe.evaluation
+    return Protocol(
+        e.data or recipe.data.path,
+        e.data is not None,
+        e.samples,
+        e.reference,
+        e.extractor,
+        e.truncation,
+        e.latency_runs,
+    )
+
+
+def teacher_of(recipe: BaseRecipe) -> str | None:
+    """The generator that the student is compared with: its teacher, or the one it has its sizes from."""
+    return (recipe.teacher or recipe.like) if isinstance(recipe, StyleKDRecipe) else None
+
+
+def protocol_for(name: str, **given: Any) -> tuple[Protocol, str | None]:
+    """How to measure `name`, and its teacher: what was given (not None), else what a run's recipe says."""
+    recipe = open_run(Path(name)).recipe if is_run(Path(name)) else None
+    protocol = protocol_of(recipe) if recipe else Protocol()
+    given = {key: value for key, value in given.items() if value is not None}
+    if "data" in given:
+        given |= {"held_out": None, "reference": given.get("reference")}
+    return replace(protocol, **given), teacher_of(recipe) if recipe else None
 
 
 def measure_cost(source: Generator | OnnxFile, runs: int = 30) -> dict[str, Any]:
@@ -158,13 +180,15 @@ def measure_cost(source: Generator | OnnxFile, runs: int = 30) -> dict[str, Any]
     return facts
 
 
-def _reference(protocol: Protocol, source: Source) -> ImageSet | None:
+def open_reference(protocol: Protocol, resolution: int) -> ImageSet | None:
+    """The images to measure against, if there are any.
+
+    Raises:
+        UserError: no such set, or too few images in it.
+    """
     if protocol.data is None:
-        if not source.generated:
-            raise UserError("an image folder is measured against data: give --data")
         return None
-    # At the size of what is measured: a picture of half the size is blurred to any extractor.
-    reference = ImageSet(protocol.data, source.resolution, limit=protocol.reference)
+    reference = ImageSet(protocol.data, resolution, limit=protocol.reference)
     if len(reference) < 8:
         raise UserError(f"{protocol.data}: {len(reference)} images are too few to measure against; give at least 8")
     return reference

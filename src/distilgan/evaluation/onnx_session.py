@@ -27,7 +27,7 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise UserError(f"{path}: not a usable ONNX file ({str(error).splitlines()[0][:160]})") from error
+        raise UserError(f"{path}: not an ONNX file, or a damaged one; export it again") from error
 
 
 def onnx_facts(path: Path) -> dict[str, Any]:

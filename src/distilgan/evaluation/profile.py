@@ -60,6 +60,8 @@ def _source(target: str, overrides: list[str], threads: int | None) -> Generator
             values[key] = float(text) if key == "keep" else int(text)
         except ValueError as error:
             raise UserError(f"{override}: expected a number") from error
+        if values[key] <= 0 or (key == "keep" and values[key] > 1):
+            raise UserError(f"{override}: must be above 0{' and at most 1' if key == 'keep' else ''}")
     n = {k: int(values[k]) for k in _NUMBERS}
     try:
         channels = thinned(channel_list(n["resolution"], n["channel_base"], n["channel_max"]), values["keep"])

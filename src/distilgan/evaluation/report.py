@@ -52,7 +52,7 @@ _PLOTS = (
 )
 _MEANING = {
     "fid": "Fréchet distance to the data (lower is closer)",
-    "kid": "kernel distance to the data, unbiased (lower is closer)",
+    "kid": "kernel distance to the data (lower is closer)",
     "precision": "share of pictures that lie among the data",
     "recall": "share of the data that lies among the pictures",
     "density": "how densely the data surrounds the pictures",
@@ -164,12 +164,14 @@ def _data_uri(image: Image.Image) -> str:
 def _metric_table(result: Result) -> str:
     if not result.metrics:
         return "<p class='dim'>No held-out data was given, so nothing was measured against data.</p>"
-    rows = ["<tr><th>metric<th class=n>student<th class=n>teacher<th>meaning</tr>"]
+    taught = "student" in result.cost
+    own, beside = ("student", "<th class=n>teacher") if taught else ("generator", "")
+    rows = [f"<tr><th>metric<th class=n>{own}{beside}<th>meaning</tr>"]
     for name, value in result.metrics.items():
         meaning = next((m for prefix, m in _MEANING.items() if name.startswith(prefix)), "")
         meaning = meaning.replace("the data", "the teacher's pictures") if name.endswith("_teacher") else meaning
-        teacher = figure(result.teacher.get(name))
-        rows.append(f"<tr><td>{name}<td class=n>{figure(value)}<td class=n>{teacher}<td class=dim>{meaning}</tr>")
+        teacher = f"<td class=n>{figure(result.teacher.get(name))}" if taught else ""
+        rows.append(f"<tr><td>{name}<td class=n>{figure(value)}{teacher}<td class=dim>{meaning}</tr>")
     protocol = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(protocol_sentence(result)))
     return f"<table>{''.join(rows)}</table><p class='dim'>{protocol}</p>"
 

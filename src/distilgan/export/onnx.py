@@ -49,6 +49,16 @@ class _Synthesis(nn.Module):
         return image
 
 
+def check_packages() -> None:
+    """Raise UserError when the packages that an export needs are missing."""
+    try:
+        import onnx.compose  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"export needs the package {error.name}: pip install 'distilgan[export]'") from error
+
+
 def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
     """Write model.onnx, mapping.onnx, synthesis.onnx and export.json; returns what export.json holds.
 
@@ -56,12 +66,9 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
         RunFailed: a file differs from torch by more than `TOLERANCE`; nothing is left behind.
         UserError: the export packages are missing, or `folder` holds anything but an earlier export.
     """
-    try:
-        import onnx.compose
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"export needs the package {error.name}: pip install 'distilgan[export]'") from error
+    check_packages()
+    import onnx.compose
+
     network = network.cpu().float().eval()
     c = network.config
     if c.label_dim:

@@ -153,14 +153,17 @@ class StyleKD(AdversarialMethod):
 
 
 def _load_teacher(recipe: StyleKDRecipe) -> StyleGAN2:
-    model = StyleGAN2.from_pretrained(generator_folder(str(recipe.teacher or recipe.like))).requires_grad_(False)
+    key, name = ("teacher", recipe.teacher) if recipe.teacher else ("like", recipe.like)
+    try:
+        model = StyleGAN2.from_pretrained(generator_folder(str(name))).requires_grad_(False)
+    except UserError as error:
+        raise UserError(f"{key}={name}: {str(error).removeprefix(f'{name}: ')}") from error
     if model.config.label_dim:
-        raise UserError(
-            f"teacher {recipe.teacher or recipe.like}: is class-conditional; stylekd needs one without classes"
-        )
+        raise UserError(f"{key}={name}: is class-conditional; stylekd needs one without classes")
     if model.config.resolution != recipe.data.resolution:
         raise UserError(
-            f"data.resolution={recipe.data.resolution}: the teacher's pictures have {model.config.resolution} px"
+            f"data.resolution={recipe.data.resolution}: the teacher's images are {model.config.resolution} px wide; "
+            f"set data.resolution={model.config.resolution}"
         )
     return model
 

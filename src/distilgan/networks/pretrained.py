@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -58,10 +59,16 @@ class Pretrained(nn.Module):
             entry = entry["discriminator"]
         if entry.get("family") != cls.family:
             raise UserError(f"{folder / 'config.json'}: family is {entry.get('family')!r}, expected {cls.family!r}")
+        config = entry.get("config")
+        unknown = set(config or {}).difference(f.name for f in fields(cls.config_class))
+        if unknown:
+            raise UserError(f"{folder / 'config.json'}: config.{min(unknown)} is unknown")
         try:
-            network = cls(cls.config_class(**entry["config"]))
-        except (TypeError, ValueError, KeyError) as error:
-            raise UserError(f"{folder / 'config.json'}: {error}") from error
+            network = cls(TypeAdapter(cls.config_class).validate_python(config))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(["config", *(str(part) for part in first["loc"])])
+            raise UserError(f"{folder / 'config.json'}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
         path = folder / cls.weights_file
         try:
             state = load_file(path)
@@ -104,8 +111,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         UserError: not a folder of a generator, or damaged JSON.
     """
     path = folder / "config.json"
+    if not folder.exists():
+        raise UserError(f"{folder}: no such folder; a generator is a run, a folder with config.json, or builtin:NAME")
     if not path.is_file():
-        raise UserError(f"{folder}: not the folder of a generator (no config.json in it)")
+        kind = "is a file" if folder.is_file() else "no config.json in it"
+        raise UserError(f"{folder}: not the folder of a generator ({kind}); give a run or what save_pretrained wrote")
     try:
         tree = json.loads(path.read_text())
     except (ValueError, UnicodeDecodeError) as error:

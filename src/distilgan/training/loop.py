@@ -26,12 +26,27 @@ from distilgan.files import disk_full_is_a_message
 from distilgan.methods.adversarial import AdversarialMethod, Engine
 from distilgan.methods.draws import Draws
 from distilgan.progress import Progress
-from distilgan.recipe import BaseRecipe
+from distilgan.recipe import BaseRecipe, Training
 from distilgan.runs import open_log
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from distilgan.training.ema import EMA
 from distilgan.training.hardware import Hardware
 from distilgan.training.samples import save_samples
+
+
+def micro_batches(method: AdversarialMethod, training: Training, processes: int) -> int:
+    """Into how many parts each of `processes` cuts its share of a batch.
+
+    Raises:
+        UserError: the batch does not divide, or the method cannot work on such parts.
+    """
+    share, rest = divmod(training.batch, processes)
+    micro = math.ceil(share / (training.micro_batch or share))
+    parts = processes * micro
+    if rest or training.batch % parts:
+        raise UserError(f"training.batch={training.batch} does not divide into {parts} equal parts")
+    method.check_share(training.batch // parts)
+    return micro
 
 
 def fit(
@@ -47,12 +62,8 @@ def fit(
     """
     t = recipe.training
     fabric = hardware.fabric
-    share, rest = divmod(t.batch, fabric.world_size)
-    micro = math.ceil(share / (t.micro_batch or share))
+    micro = micro_batches(method, t, fabric.world_size)
     parts = fabric.world_size * micro
-    if rest or t.batch % parts:
-        raise UserError(f"training.batch={t.batch} does not divide into {parts} equal parts")
-    method.check_share(t.batch // parts)
 
     # -- networks, optimisers, average -------------------------------------------------------------------------------
     for network in [*method.trainable().values(), *method.frozen()]:

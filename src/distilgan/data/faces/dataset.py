@@ -76,6 +76,9 @@ def _claim(folder: Path, manifest: dict[str, object]) -> None:
             raise UserError(
                 f"{path} describes another set (size {found.get('size')}, seed {found.get('seed')}): choose another folder"
             )
+        known, wanted = found.get("count"), manifest["count"]
+        if isinstance(known, int) and isinstance(wanted, int) and known > wanted:
+            raise UserError(f"{path} describes {known} images: choose another folder, or at least that count")
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
