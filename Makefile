@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow lint bench bench-speed clean
 
 demo: $(STAMP)  ## distil the packaged teacher, measure, export, report
 	$(BIN)/distilgan distill stylekd-faces --out runs/demo
@@ -21,10 +21,13 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## the tables of docs/, about two hours each on two cores
+bench: $(STAMP)  ## the tables of docs/stylekd.md, about two hours each on two cores; finished runs are kept
 	$(BIN)/python benchmarks/stylekd.py
 	$(BIN)/python benchmarks/stylekd.py --table parts
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/tables.py
+
+bench-speed: $(STAMP)  ## the table of docs/speed.md; OFFICIAL=CHECKOUT times NVIDIA's code beside ours
+	$(BIN)/python benchmarks/speed.py $(if $(OFFICIAL),--official $(OFFICIAL))
 	$(BIN)/python benchmarks/tables.py
 
 clean:

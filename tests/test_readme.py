@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 def commands() -> list[list[str]]:
     blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    blocks = [re.sub(r"\\\n\s*", "", block) for block in blocks]
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     return [shlex.split(line.removeprefix("$ ")) for line in lines if line.startswith("$ distilgan")]
 
@@ -27,7 +28,8 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.slow
 def test_every_command_works(tmp_path: Path, image_folder: Path) -> None:
-    shutil.copytree(image_folder, tmp_path / "photos")
+    for folder in ("photos", "kept-apart"):
+        shutil.copytree(image_folder, tmp_path / folder)
     for command in commands():
         arguments = command[1:]
         if arguments[0] in ("distill", "train"):
