@@ -54,8 +54,8 @@ _ALL = [
     ("FID to data", "fid_data", 1, 1.0),
     ("recall", "recall_data", 3, 1.0),
     ("KID to teacher · 10³", "kid_teacher", 2, 1e3),
-    ("perceptual to teacher", "perceptual_teacher", 3, 1.0),
-    ("PSNR to teacher, dB", "psnr_teacher", 1, 1.0),
+    ("perceptual to teacher", "perceptual_teacher", 4, 1.0),
+    ("PSNR to teacher, dB", "psnr_teacher", 2, 1.0),
 ]
 
 

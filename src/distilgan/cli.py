@@ -64,6 +64,8 @@ def recipes(
     json: Json = False,
 ) -> None:
     """List the packaged recipes, or the keys of one with values and meanings."""
+    from json import dumps
+
     from distilgan.recipe import described, load_recipe, packaged
 
     if name is not None:
@@ -71,7 +73,7 @@ def recipes(
         if json:
             return _print_json({key: {"value": value, "meaning": text} for key, (value, text) in keys.items()})
         for key, (value, text) in keys.items():
-            print(f"{f'{key}={value}':40} {text}".rstrip())
+            print(f"{key}={value if isinstance(value, str) else dumps(value)}".ljust(40), text)
         return None
     found = {name: load_recipe(name) for name in packaged()}
     if json:
@@ -156,10 +158,15 @@ def evaluate(
 
 @app.command()
 def profile(
-    target: Annotated[
-        str, typer.Argument(help="Run, generator folder, ONNX file, or stylegan2 with resolution=, channel_base= ...")
-    ],
-    overrides: Overrides = None,
+    target: Annotated[str, typer.Argument(help="Run, generator folder, ONNX file, or stylegan2: a network by name.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            show_default=False,
+            help="Of stylegan2: resolution, channel_base, channel_max, keep, z_dim, w_dim, mapping_layers.",
+        ),
+    ] = None,
     runs: Annotated[int, typer.Option(help="Timed forwards.", min=1)] = 20,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; default: torch's.", min=1, show_default=False)
