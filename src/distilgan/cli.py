@@ -337,14 +337,14 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 def main() -> None:
     """Run a verb: what the user can mend ends in one line and status 2, a failed run in one line and status 1."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="distilgan", standalone_mode=False)
     except UserError as error:
         _stop(f"error: {error}", 2)
     except _UsageError as error:
         message: str = error.format_message()  # type: ignore[attr-defined]
         if not message:  # help was shown
             sys.exit(2)
-        _stop(f"error: {message.rstrip('.')} (see distilgan {' '.join([*_verb(error), '--help'])})", 2)
+        _stop(f"error: {message.rstrip('.')} (see {_command_path(error)} --help)", 2)
     except RunFailed as error:
         _stop(f"failed: {error}", 1)
     except Interrupted as error:
@@ -364,10 +364,10 @@ def main() -> None:
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def _verb(error: Exception) -> list[str]:
-    """The words after `distilgan` of the command that a usage error arose in."""
+def _command_path(error: Exception) -> str:
+    """The command that a usage error arose in, such as `distilgan data faces`."""
     context = getattr(error, "ctx", None)
-    return context.command_path.split()[1:] if context else []
+    return context.command_path if context else "distilgan"
 
 
 def _is_out_of_memory(error: Exception) -> bool:
