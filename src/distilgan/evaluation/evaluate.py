@@ -29,7 +29,7 @@ EVALUATION_SEED = 20_000
 """Latents of the evaluation: no training step draws from this seed's stream."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What a figure depends on besides the thing measured."""
 
@@ -133,13 +133,13 @@ def protocol_of(recipe: BaseRecipe) -> Protocol:
     """How a recipe has its result measured."""
     e = recipe.evaluation
     return Protocol(
-        e.data or recipe.data.path,
-        e.data is not None,
-        e.samples,
-        e.reference,
-        e.extractor,
-        e.truncation,
-        e.latency_runs,
+        data=e.data or recipe.data.path,
+        held_out=e.data is not None,
+        samples=e.samples,
+        reference=e.reference,
+        extractor=e.extractor,
+        truncation=e.truncation,
+        latency_runs=e.latency_runs,
     )
 
 
