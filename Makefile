@@ -26,7 +26,7 @@ bench: $(STAMP)  ## the tables of docs/stylekd.md, about two hours each on two c
 	$(BIN)/python benchmarks/stylekd.py --table parts
 	$(BIN)/python benchmarks/tables.py
 
-bench-speed: $(STAMP)  ## the table of docs/speed.md; OFFICIAL=CHECKOUT times NVIDIA's code beside ours
+bench-speed: $(STAMP)  ## the table of docs/speed.md, with OFFICIAL=CHECKOUT of NVIDIA's code; without it ours alone
 	$(BIN)/python benchmarks/speed.py $(if $(OFFICIAL),--official $(OFFICIAL))
 	$(BIN)/python benchmarks/tables.py
 

@@ -35,8 +35,10 @@ def summary(values: list[float]) -> dict[str, Any]:
     return {"mean": statistics.fmean(values), "sd": sd, "values": values}
 
 
-def write(name: str, tree: dict[str, Any]) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def write(name: str, whole: bool, tree: dict[str, Any]) -> Path:
+    """Write a table; one that is not `whole` does not replace the published one."""
+    folder = RESULTS if whole else RUNS
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(tree, indent=1) + "\n")
     return path

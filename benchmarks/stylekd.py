@@ -4,7 +4,8 @@
 
 `methods` compares the recipes, `parts` what each part of the default brings, at the demo's budget. Each row and seed is an
 ordinary run below benchmarks/runs/stylekd/; finished ones are not done again, an interrupted one goes on. The tables are
-benchmarks/results/stylekd*.json; benchmarks/tables.py puts them into the docs.
+benchmarks/results/stylekd*.json; benchmarks/tables.py puts them into the docs. With other rows, images or seeds than a
+table's own the result goes to benchmarks/runs/ instead.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "default with fresh synthesis": ("stylekd-faces", ["student.init=mapping"]),
     "default in float32": ("stylekd-faces", ["training.precision='32'"]),
 }
+SEEDS = [0, 1, 2]
 METHODS = ["scratch", "cagc", "published", "default"]
 # table -> rows, images of each run
 TABLES = {"methods": (METHODS, 24000), "parts": ([name for name in ROWS if name.startswith("default")], 8000)}
@@ -93,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", choices=list(TABLES), default="methods")
     parser.add_argument("--images", type=int, help="budget of each run; default: the table's")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), help="default: the table's")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
@@ -154,7 +156,8 @@ def main() -> None:
     }
     command = " ".join(["python benchmarks/stylekd.py", *sys.argv[1:]])
     file = "stylekd" if arguments.table == "methods" else f"stylekd-{arguments.table}"
-    path = write(file, {"command": command, "protocol": protocol, "machine": machine(), "rows": rows})
+    whole = (names, images, arguments.seeds) == (*TABLES[arguments.table], SEEDS)
+    path = write(file, whole, {"command": command, "protocol": protocol, "machine": machine(), "rows": rows})
     print(path)
 
 

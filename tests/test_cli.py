@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -164,3 +165,11 @@ def test_data_check(image_folder: Path) -> None:
     assert found["images"] == 24
     assert list(found["skipped"]) == ["bad.png"]
     assert "bad.png" in one_line(distilgan("data", "check", str(image_folder), "--strict"))
+
+
+def test_a_terminal_without_greek_letters() -> None:
+    command = [sys.executable, "-m", "distilgan.cli", "recipes", "stylekd-faces"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "weight ? of R1" in done.stdout

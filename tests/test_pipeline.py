@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from distilgan import load
 from distilgan.errors import UserError
 from distilgan.files import locked
+from distilgan.methods.channel_scores import channel_scores
 from distilgan.networks.pretrained import read_config
+from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.pipeline import execute, plan
 from distilgan.recipe import StyleKDRecipe, dump_recipe
 from tests.conftest import tiny_generator
@@ -36,6 +39,10 @@ def test_a_run_is_a_teacher_and_its_terms_are_passed_on(image_folder: Path, tmp_
     assert facts["teacher_licence"] == "ours"
     assert "(its licence: ours)" in (run.student / "README.md").read_text()
     assert load(run.path).config.channels == [4] * 6
+    (run.student / "README.md").unlink()
+    execute(tiny(image_folder, tmp_path / "teacher", licence="mine"), run.path)  # known only afterwards
+    assert read_config(run.student)["licence"] == "mine"
+    assert "Licence: mine." in (run.student / "README.md").read_text()
 
 
 def test_a_damaged_result_is_made_again(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
@@ -75,6 +82,41 @@ def test_what_would_fail_after_the_training_is_refused_before(
         with pytest.raises(UserError, match=line):
             command(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_export_folder_with_other_files_is_noticed_before(
+    image_folder: Path, teacher_folder: Path, tmp_path: Path
+) -> None:
+    run = execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+    (run.path / "export" / "int8.onnx").write_text("mine")
+    longer = tiny(image_folder, teacher_folder, training={"images": 32, "checkpoint": 8, "sample": 16})
+    with pytest.raises(UserError, match=r"int8\.onnx\); move them away"):
+        execute(longer, run.path)
+
+
+def test_a_resumed_run_does_not_score_again(
+    image_folder: Path, teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scoring takes minutes, and the checkpoint has the weights; the run ends as one that was not interrupted."""
+    longer = tiny(image_folder, teacher_folder, training={"images": 32, "checkpoint": 8, "sample": 16})
+    whole = load(execute(longer, tmp_path / "whole").path)
+    execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+    asked = []
+
+    def scores(model: StyleGAN2, kind: str, *others: int) -> list[torch.Tensor]:
+        asked.append(kind)
+        return channel_scores(model, kind, *others)
+
+    monkeypatch.setattr("distilgan.methods.stylekd.channel_scores", scores)
+    resumed = load(execute(longer, tmp_path / "run").path)
+    assert asked == ["random"]
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_names_in_any_bytes(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
+    os.link(image_folder / "000.png", os.fsencode(image_folder) + b"/caf\xe9.png")
+    execute(tiny(image_folder, teacher_folder), tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.json").is_file()
 
 
 def test_a_plan_refuses_the_folders_that_a_run_would(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:

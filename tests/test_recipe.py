@@ -107,6 +107,8 @@ def test_other_images_are_not_measured_against_the_recipes_own() -> None:
     assert recipe.description == ""
     assert load_recipe("stylekd-faces", ["data.path=photos", "evaluation.data=kept"]).evaluation.data == "kept"
     assert load_recipe("stylekd-faces", ["teacher=mine"]).evaluation.data
+    section = load_recipe("stylekd-faces", ["data.path=photos", "evaluation={data: kept, samples: 10}"]).evaluation
+    assert (section.data, section.samples) == ("kept", 10)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,8 @@ def test_other_images_are_not_measured_against_the_recipes_own() -> None:
         ("student.keep=7", "student.keep=7: input should be less than or equal to 1"),
         ("student=3", "student=3: is a section; set one of its keys, student.KEY=VALUE"),
         ("regularisation.diffaugment=[cut]", "regularisation.diffaugment.0='cut': input should be 'color', "),
+        ("data.path=''", "data.path='': string should have at least 1"),
+        ("seed=99999999999999999999", "seed=99999999999999999999: is too large"),
         ("teacher=''", "teacher='': string should have at least 1"),
         ("teacher=null", "recipe "),  # a complaint about several keys is about the recipe
     ],
@@ -135,6 +139,8 @@ def test_a_run_may_become_longer_but_not_shorter() -> None:
 
     assert difference(run(8000, decay=0), run(9000, decay=0)) is None
     assert difference(run(8000, decay=0), run(7000, decay=0)) == "training.images is 8000 there and 7000 here"
+    # Its last batch of 16 went beyond the end.
+    assert difference(run(8001, decay=0), run(9000, decay=0)) == "training.images is 8001 there and 9000 here"
     # A falling rate is tied to the length: the longer run would have had other rates from the start.
     assert difference(run(8000, decay=0.5), run(9000, decay=0.5)) == "training.images is 8000 there and 9000 here"
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from distilgan.evaluation.sources import load_stylegan2
+from distilgan.networks.pretrained import weights_sha256
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,6 +26,9 @@ def test_tables_are_up_to_date() -> None:
 def test_results_have_the_agreed_shape(name: str) -> None:
     tree = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
     assert {"command", "protocol", "machine", "rows"} <= set(tree)
+    if name.startswith("stylekd"):
+        teacher = load_stylegan2("builtin:faces32-teacher")
+        assert tree["protocol"]["teacher_sha256"] == weights_sha256(teacher), "measured with an older packaged teacher"
     if name == "stylekd":
         rows = {row["name"]: row for row in tree["rows"]}
         assert {"teacher", "scratch", "cagc", "published", "default"} <= set(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -185,7 +186,7 @@ def sample(
     source: Annotated[str, typer.Argument(help="Run, generator folder or ONNX file.")],
     out: Annotated[Path, typer.Argument(help="A .png for a grid, or a folder for single pictures.")],
     count: Annotated[int, typer.Option(help="How many pictures.", min=1)] = 16,
-    seed: Annotated[int, typer.Option(help="Seed of the latents.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the latents.", min=0, max=2**53)] = 0,
     truncation: Truncation = 1.0,
 ) -> None:
     """Draw pictures."""
@@ -222,7 +223,7 @@ def data_faces(
     out: Annotated[Path, typer.Argument(help="A new folder, or a .zip.")],
     count: Annotated[int, typer.Option(help="How many portraits.", min=1)] = 1000,
     size: Annotated[int, typer.Option(help="Pixels, 32 to 256.")] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of the people and the photographs.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the people and the photographs.", min=0, max=2**53)] = 0,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
 ) -> None:
     """Render portraits of people who do not exist. The same command goes on where it stopped."""
@@ -336,6 +337,9 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 def main() -> None:
     """Run a verb: what the user can mend ends in one line and status 2, a failed run in one line and status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without γ or ± shows ?
     try:
         status = app(prog_name="distilgan", standalone_mode=False)
     except UserError as error:

@@ -28,19 +28,20 @@ from distilgan.evaluation.sources import load_stylegan2
 from distilgan.files import locked, new_folder, write_atomic
 from distilgan.methods.adversarial import AdversarialMethod
 from distilgan.methods.draws import initialisation_seed
-from distilgan.networks.pretrained import read_config, weights_sha256
+from distilgan.networks.pretrained import read_config, weights_sha256, write_config
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.perception.features import build_extractor
 from distilgan.recipe import GANRecipe, StyleKDRecipe
 from distilgan.runs import Run, check_run, generator_folder, start_run
+from distilgan.training.checkpoint import CHECKPOINTS, latest_checkpoint
 from distilgan.training.hardware import Hardware, start_hardware
 from distilgan.training.loop import fit, micro_batches
 
 AnyRecipe = GANRecipe | StyleKDRecipe
 
 
-def build_method(recipe: AnyRecipe) -> AdversarialMethod:
-    """The method of a recipe, its networks initialised from the recipe's seed."""
+def build_method(recipe: AnyRecipe, device: str | torch.device = "cpu") -> AdversarialMethod:
+    """The method of a recipe, its networks initialised from the recipe's seed (and on the CPU, whatever the device)."""
     torch.manual_seed(initialisation_seed(recipe.seed))
     if isinstance(recipe, GANRecipe):
         from distilgan.methods.gan import GAN
@@ -48,7 +49,14 @@ def build_method(recipe: AnyRecipe) -> AdversarialMethod:
         return GAN(recipe)
     from distilgan.methods.stylekd import StyleKD
 
-    return StyleKD(recipe)
+    return StyleKD(recipe, device)
+
+
+def _without_scores(recipe: AnyRecipe) -> AnyRecipe:
+    """The same networks, but channels chosen blindly: for weights that nobody will use, as scoring takes minutes."""
+    if isinstance(recipe, StyleKDRecipe):
+        return recipe.model_copy(update={"student": recipe.student.model_copy(update={"score": "random"})})
+    return recipe
 
 
 def execute(recipe: AnyRecipe, out: Path, device: str = "cpu", fresh: bool = False) -> Run:
@@ -62,9 +70,11 @@ def execute(recipe: AnyRecipe, out: Path, device: str = "cpu", fresh: bool = Fal
     images = ImageSet(recipe.data.path, recipe.data.resolution, strict=recipe.data.strict, limit=recipe.data.limit)
     hardware = start_hardware(device, recipe.training.precision)
     run = Run(out, recipe)
-    method = None if not fresh and _trained(run) else build_method(recipe)
+    resumed = not fresh and latest_checkpoint(out / CHECKPOINTS) is not None  # which has the weights
+    trained = not fresh and _trained(run)
+    method = None if trained else build_method(_without_scores(recipe) if resumed else recipe, hardware.fabric.device)
     if method is not None:
-        _check_ends(recipe, method, hardware.fabric.world_size)
+        _check_ends(run, method, hardware.fabric.world_size)
     with locked(out) if first_process() else nullcontext():
         if first_process():
             start_run(out, recipe, fresh)
@@ -76,19 +86,21 @@ def execute(recipe: AnyRecipe, out: Path, device: str = "cpu", fresh: bool = Fal
             _train(run, method, images, hardware)
         if first_process():
             export(run)
-            report(run, images, measure(run, device))
+            result = measure(run, device)
+            report(run, images, result, describe(run, result))
     return run
 
 
-def _check_ends(recipe: AnyRecipe, method: AdversarialMethod, processes: int) -> None:
+def _check_ends(run: Run, method: AdversarialMethod, processes: int) -> None:
     """Find now what would be found after the training: UserError."""
-    from distilgan.export.onnx import check_packages
+    from distilgan.export.onnx import check_folder, check_packages
 
-    micro_batches(method, recipe.training, processes)
-    protocol = protocol_of(recipe)
-    open_reference(protocol, recipe.data.resolution)
+    micro_batches(method, run.recipe.training, processes)
+    protocol = protocol_of(run.recipe)
+    open_reference(protocol, run.recipe.data.resolution)
     build_extractor(protocol.extractor)
     check_packages()
+    check_folder(run.path / "export")
 
 
 def _trained(run: Run) -> bool:
@@ -139,7 +151,7 @@ def export(run: Run) -> None:
 
 
 def measure(run: Run, device: str = "cpu") -> Result:
-    """Evaluate a finished run by its recipe's protocol, unless that was done, and write `metrics.json` and the model card."""
+    """Evaluate a finished run by its recipe's protocol, unless that was done, and write `metrics.json`."""
     path, teacher = run.path / "metrics.json", teacher_of(run.recipe)
     protocol = replace(protocol_of(run.recipe), device=device)
     onnx = run.path / "export" / "model.onnx"
@@ -157,19 +169,28 @@ def measure(run: Run, device: str = "cpu") -> Result:
     result = evaluate(str(run.path), protocol, teacher, {"ONNX": str(onnx)} if onnx.exists() else None)
     result.protocol |= key
     write_atomic(path, result.to_json())
-    write_atomic(run.student / "README.md", model_card(run.recipe, result, read_config(run.student)))
     return result
 
 
-def report(run: Run, images: ImageSet, result: Result) -> Path:
+def describe(run: Run, result: Result) -> str:
+    """Write the model card and the licence into `student/`; returns the card."""
+    facts = read_config(run.student)
+    if facts.get("licence") != run.recipe.licence:  # it may be set after the training
+        facts["licence"] = run.recipe.licence
+        write_config(run.student, facts)
+    card = model_card(run.recipe, result, facts)
+    write_atomic(run.student / "README.md", card)
+    return card
+
+
+def report(run: Run, images: ImageSet, result: Result, card: str) -> None:
     """Write `report.html`."""
     from distilgan.evaluation.report import write_report
 
     name = teacher_of(run.recipe)
     teacher = load_stylegan2(name) if name else None
-    path, card = run.path / "report.html", model_card(run.recipe, result, read_config(run.student))
-    write_report(path, run.recipe, result, load_stylegan2(run.path), teacher, images, run.path / "log.jsonl", card)
-    return path
+    path, student = run.path / "report.html", load_stylegan2(run.path)
+    write_report(path, run.recipe, result, student, teacher, images, run.path / "log.jsonl", card)
 
 
 def plan(recipe: AnyRecipe, out: Path, fresh: bool = False) -> dict[str, Any]:
@@ -180,10 +201,8 @@ def plan(recipe: AnyRecipe, out: Path, fresh: bool = False) -> dict[str, Any]:
     """
     check_run(out, recipe, fresh)
     images = ImageSet(recipe.data.path, recipe.data.resolution, strict=recipe.data.strict, limit=recipe.data.limit)
-    if isinstance(recipe, StyleKDRecipe):
-        recipe = recipe.model_copy(update={"student": recipe.student.model_copy(update={"score": "random"})})
-    method = build_method(recipe)
-    _check_ends(recipe, method, processes=1)
+    method = build_method(_without_scores(recipe))
+    _check_ends(Run(out, recipe), method, processes=1)
     z = torch.zeros(1, method.generator.config.z_dim)
     facts: dict[str, Any] = {
         "images": len(images),

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from distilgan.errors import UserError, near_names
 from distilgan.overrides import SMOKE, apply_override, merge, read_yaml
@@ -23,11 +32,18 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*")
+    @classmethod
+    def _fits(cls, value: Any) -> Any:
+        if isinstance(value, int) and value > 2**53:
+            raise ValueError("is too large")
+        return value
+
 
 class Data(Section):
     """Real images."""
 
-    path: str = Field(description="folder or .zip of images, or builtin:NAME")
+    path: str = Field(min_length=1, description="folder or .zip of images, or builtin:NAME")
     resolution: int = Field(64, ge=8, description="pixels; other sizes are cropped to a square and resized")
     mirror: bool = Field(False, description="also show each image flipped left to right")
     strict: bool = Field(False, description="refuse corrupt files instead of skipping them")
@@ -37,15 +53,17 @@ class Data(Section):
 class Network(Section):
     """A StyleGAN2 generator and discriminator to train from nothing."""
 
-    channel_base: int = Field(4096, ge=8, description="width at resolution r is min(channel_base / r, channel_max)")
-    channel_max: int = Field(192, ge=1, description="largest width")
-    discriminator_base: int | None = Field(
-        None, ge=8, description="like channel_base, for the discriminator; null: the same"
+    channel_base: int = Field(
+        4096, ge=8, le=2**20, description="width at resolution r is min(channel_base / r, channel_max)"
     )
-    discriminator_max: int | None = Field(None, ge=1, description="null: the same as channel_max")
-    z_dim: int = Field(128, ge=1, description="length of the latent z")
-    w_dim: int = Field(128, ge=1, description="length of the style w")
-    mapping_layers: int = Field(4, ge=1, description="depth of the mapping network")
+    channel_max: int = Field(192, ge=1, le=2**16, description="largest width")
+    discriminator_base: int | None = Field(
+        None, ge=8, le=2**20, description="like channel_base, for the discriminator; null: the same"
+    )
+    discriminator_max: int | None = Field(None, ge=1, le=2**16, description="null: the same as channel_max")
+    z_dim: int = Field(128, ge=1, le=2**16, description="length of the latent z")
+    w_dim: int = Field(128, ge=1, le=2**16, description="length of the style w")
+    mapping_layers: int = Field(4, ge=1, le=64, description="depth of the mapping network")
     conv_clamp: float | None = Field(256.0, gt=0, description="activations are clipped to ± this; null: not")
     mbstd_group: int = Field(4, ge=1, description="samples in a minibatch-deviation group")
 
@@ -272,7 +290,7 @@ def _forget_origin(tree: dict[str, Any], before: list[Any], given: list[str]) ->
     for key in {"licence", "description"}.difference(given):
         tree[key] = ""
     evaluation = tree.get("evaluation")
-    if now[0] != before[0] and isinstance(evaluation, dict) and "evaluation.data" not in given:
+    if now[0] != before[0] and isinstance(evaluation, dict) and not {"evaluation", "evaluation.data"} & set(given):
         evaluation["data"] = None  # other images: the recipe's held-out ones are of another kind
 
 
@@ -341,7 +359,9 @@ def difference(made_by: BaseRecipe, now: BaseRecipe) -> str | None:
 
     How often a run reports and how it is measured may change; a run without learning-rate decay may also become longer.
     """
-    longer = now.training.images >= made_by.training.images and made_by.optimiser.decay == 0
+    t = made_by.training
+    # A last batch that went beyond the end cannot be gone on from.
+    longer = now.training.images >= t.images and made_by.optimiser.decay == 0 and t.images % t.batch == 0
     free = {"description", "licence", "evaluation"}
     free |= {f"training.{k}" for k in ("report", "sample", "checkpoint", "keep_checkpoints", "workers")}
     if longer:

@@ -25,6 +25,9 @@ _MADE_BY_RUNS = (
     "recipe.yaml",
 )
 
+# Only runs write this: any other folder may hold a recipe.yaml too, and --fresh deletes.
+_MARK = "# The whole recipe of this run, written by distilgan."
+
 
 @dataclass(frozen=True)
 class Run:
@@ -44,7 +47,11 @@ class Run:
 
 
 def is_run(path: Path) -> bool:
-    return (path / "recipe.yaml").is_file()
+    try:
+        with open(path / "recipe.yaml", "rb") as file:
+            return file.readline().strip() == _MARK.encode()
+    except OSError:
+        return False
 
 
 def open_run(path: Path) -> Run:
@@ -54,8 +61,8 @@ def open_run(path: Path) -> Run:
         UserError: not a run folder, or its recipe cannot be read.
     """
     file = path / "recipe.yaml"
-    if not file.is_file():
-        raise UserError(f"{path}: not a run folder (no recipe.yaml in it)")
+    if not is_run(path):
+        raise UserError(f"{path}: not a run folder (no recipe.yaml of a run in it)")
     try:
         return Run(path, parse_recipe(read_yaml(file.read_bytes()), str(file)))
     except ValueError as error:
@@ -66,8 +73,9 @@ def check_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> Non
     """Whether `path` can be the folder of a run of `recipe`; changes nothing.
 
     Raises:
-        UserError: the folder holds something else, or a run of another recipe.
+        UserError: the folder holds something else, a run of another recipe, or what the recipe reads.
     """
+    _check_apart(path, recipe)
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; --out takes a folder")
     if is_run(path):
@@ -78,6 +86,22 @@ def check_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> Non
         raise UserError(f"{path}: not empty and not a run folder; choose another --out")
 
 
+def _check_apart(path: Path, recipe: GANRecipe | StyleKDRecipe) -> None:
+    """What a run reads must not be what it writes; and its samples must not become images of the set they lie in."""
+    out = path.resolve()
+    written = [out / name for name in _MADE_BY_RUNS]
+    images = {"data.path": recipe.data.path, "evaluation.data": recipe.evaluation.data}
+    networks = {"teacher": recipe.teacher, "like": recipe.like} if isinstance(recipe, StyleKDRecipe) else {}
+    for key, name in {**images, **networks}.items():
+        if name is None or name.startswith("builtin:"):
+            continue
+        source = Path(name).resolve()
+        if source == out or any(source.is_relative_to(w) for w in written):
+            raise UserError(f"{path}: the run would write over {key}={name}; choose another --out")
+        if key in images and out.is_relative_to(source):
+            raise UserError(f"{path}: lies inside {key}={name}, which would take its samples in; choose another --out")
+
+
 def start_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> Run:
     """Make `path` the folder of a run of `recipe`, or go on with the run that is there; as `check_run`."""
     check_run(path, recipe, fresh)
@@ -86,7 +110,7 @@ def start_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> Run
             target = path / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
     path.mkdir(parents=True, exist_ok=True)
-    write_atomic(path / "recipe.yaml", dump_recipe(recipe))
+    write_atomic(path / "recipe.yaml", f"{_MARK}\n{dump_recipe(recipe)}")
     return Run(path, recipe)
 
 

@@ -230,3 +230,21 @@ def test_pixel_conversions_are_inverse() -> None:
     assert to_float(pixels).min() == -1
     assert to_float(pixels).max() == 1
     assert to_uint8(torch.tensor([-5.0, 5.0])).tolist() == [0, 255]
+
+
+def test_a_damaged_label_file_in_a_zip(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "set.zip", {"a.png": png(colour(1)), "dataset.json": b'{"labels": []}'})
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'{"labels": []}', b'{"labels": {}}'))  # its checksum is another's now
+    with pytest.raises(UserError, match=r"dataset\.json cannot be read"):
+        ImageSet(path)
+
+
+def test_linked_folders_belong_to_a_set_and_hidden_ones_do_not(tmp_path: Path) -> None:
+    folder, other = tmp_path / "set", tmp_path / "other"
+    for path in (folder, folder / ".thumbnails", folder / "a", other):
+        path.mkdir(exist_ok=True)
+        (path / "x.png").write_bytes(png(colour(1)))
+    (folder / "link").symlink_to(other)
+    (folder / "a" / "up").symlink_to(folder)  # which must not go round for ever
+    assert ImageSet(folder).names == ["a/x.png", "link/x.png", "x.png"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from PIL import Image
 
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
-from distilgan.evaluation.evaluate import Protocol, Result, evaluate, protocol_for, read_result
+from distilgan.evaluation.evaluate import Protocol, Result, evaluate, protocol_for, protocol_of, read_result
 from distilgan.evaluation.profile import profile_target
 from distilgan.evaluation.sources import write_pictures
 from distilgan.export.onnx import export_onnx
@@ -95,6 +96,19 @@ def test_a_run_is_measured_as_its_recipe_says(image_folder: Path, teacher_folder
     protocol, _ = protocol_for(str(run.path), data="other")
     assert (protocol.data, protocol.held_out, protocol.reference) == ("other", None, None)
     assert protocol_for("student", data=None) == (Protocol(), None)
+
+
+def test_without_held_out_images_only_those_trained_on_are_the_reference(
+    image_folder: Path, teacher_folder: Path
+) -> None:
+    def reference(**evaluation: Any) -> int | None:
+        return protocol_of(
+            stylekd_recipe(image_folder, teacher_folder, data={"limit": 12}, evaluation=evaluation)
+        ).reference
+
+    assert reference() == 12
+    assert reference(reference=9) == 9
+    assert reference(data=str(image_folder)) is None
 
 
 def test_agreement_by_hand() -> None:

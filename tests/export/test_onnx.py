@@ -86,7 +86,7 @@ def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_export_takes_the_place_of_nothing_but_an_export(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(UserError, match=r"holds other things \(thesis\.txt\)"):
+    with pytest.raises(UserError, match=r"holds other files too \(thesis\.txt\)"):
         export_onnx(tiny_generator(), tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
     before = (exported / "model.onnx").read_bytes()

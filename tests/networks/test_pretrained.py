@@ -67,6 +67,14 @@ def test_bad_folders_get_one_line(tmp_path: Path) -> None:
     config.write_text(json.dumps(tree))
     with pytest.raises(UserError, match=r"config\.json: config\.z_dim: Input should be a valid integer"):
         load_generator(tmp_path)
+    for broken, line in [
+        (5, "config is not a section"),
+        ({**json.loads(good)["config"], "z_dim": 0}, "z_dim=0: must be at least 1"),
+        ({**json.loads(good)["config"], "w_dim": -3}, "w_dim=-3: must be at least 1"),
+    ]:
+        config.write_text(json.dumps({**json.loads(good), "config": broken}))
+        with pytest.raises(UserError, match=line):
+            load_generator(tmp_path)
     tree = json.loads(good)
     tree["config"]["channels"][2] += 1
     config.write_text(json.dumps(tree))

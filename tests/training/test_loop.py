@@ -24,7 +24,7 @@ from distilgan.pipeline import build_method
 from distilgan.recipe import BaseRecipe, dump_recipe
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint
 from distilgan.training.hardware import start_hardware
-from distilgan.training.loop import fit, schedule
+from distilgan.training.loop import fit, micro_batches, schedule
 from tests.recipes import gan_recipe, stylekd_recipe
 
 
@@ -182,7 +182,7 @@ def test_sigterm_saves_before_stopping(image_folder: Path, tmp_path: Path, monke
 
 @pytest.mark.parametrize(("micro", "mbstd"), [(4, 4), (1, 1)])
 def test_accumulation_changes_nothing_but_rounding(image_folder: Path, micro: int, mbstd: int) -> None:
-    """One step of 8 against parts of 4 or 1, path length (on half of the batch) and the average w included.
+    """One step of 8 against parts of 4 or 1 (samples), path length (on half of the batch) and the average w included.
 
     Gradients are compared, because Adam's first update has the size of a sign."""
     states = []
@@ -190,7 +190,7 @@ def test_accumulation_changes_nothing_but_rounding(image_folder: Path, micro: in
         recipe = gan_recipe(
             image_folder, training={"images": 8, "micro_batch": size}, network={"mbstd_group": mbstd},
         )  # fmt: skip
-        states.append(gradients_of_first_step(recipe))
+        states.append(gradients_of_a_step(recipe))
     assert {"w_avg", "path_mean"} <= set(states[0])
     for name in states[0]:
         torch.testing.assert_close(states[0][name], states[1][name], atol=1e-6, rtol=1e-4, msg=name)
@@ -221,9 +221,10 @@ def test_running_means_of_a_short_run_are_plain_means(
     torch.testing.assert_close(method.path_mean, torch.stack(lengths).mean())
 
 
-def gradients_of_first_step(recipe: Any) -> dict[str, Tensor]:
-    """The generator's and the discriminator's gradients of the first step, by name, and the running means after it."""
+def gradients_of_a_step(recipe: Any) -> dict[str, Tensor]:
+    """The generator's and the discriminator's gradients of a step with all regularisers, and the running means after it."""
     method = build_method(recipe)
+    method.steps = 4  # a multiple of the intervals; the very first step has no target for path lengths
     found: dict[str, Tensor] = {}
     original = type(method)._update
 
@@ -245,9 +246,9 @@ def gradients_of_first_step(recipe: Any) -> dict[str, Tensor]:
 WORKER = """
 import sys, torch
 from distilgan.recipe import load_recipe
-from tests.training.test_loop import gradients_of_first_step
+from tests.training.test_loop import gradients_of_a_step
 torch.set_num_threads(1)
-found = gradients_of_first_step(load_recipe(sys.argv[1]))
+found = gradients_of_a_step(load_recipe(sys.argv[1]))
 import os
 if os.environ["RANK"] == "0":
     torch.save(found, sys.argv[2])
@@ -263,7 +264,7 @@ def test_two_processes_have_the_gradients_of_one(
         recipe: BaseRecipe = gan_recipe(image_folder, training={"images": 8}, network={"conv_clamp": None})
     else:
         recipe = stylekd_recipe(image_folder, teacher_folder, training={"images": 8})
-    expected = gradients_of_first_step(recipe)
+    expected = gradients_of_a_step(recipe)
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
     (tmp_path / "worker.py").write_text(WORKER)
     command = [
@@ -360,3 +361,22 @@ def test_schedule(image_folder: Path) -> None:
     assert schedule(500, recipe) == 1.0
     assert schedule(750, recipe) == pytest.approx(0.55)
     assert schedule(1000, recipe) == pytest.approx(0.1)
+
+
+def test_batches_that_do_not_fit_are_refused(image_folder: Path) -> None:
+    def micro(processes: int, batch: int, size: int | None, mbstd: int = 4) -> int:
+        recipe = gan_recipe(
+            image_folder, training={"batch": batch, "micro_batch": size}, network={"mbstd_group": mbstd}
+        )
+        return micro_batches(build_method(recipe), recipe.training, processes)
+
+    assert micro(2, 16, 4) == 2
+    assert micro(1, 6, None) == 1
+    for processes, batch, size, line in [
+        (2, 1, None, "fewer images than the 2 processes"),
+        (2, 9, None, "does not divide into 2 equal parts"),
+        (1, 8, 2, "multiple of 4, the group of the discriminator's minibatch deviation"),
+        (4, 8, None, "multiple of 4"),
+    ]:
+        with pytest.raises(UserError, match=line):
+            micro(processes, batch, size)

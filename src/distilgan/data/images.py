@@ -12,6 +12,7 @@ import json
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -52,13 +53,30 @@ def builtin_path(name: str) -> Path:
     return path
 
 
+def files_below(folder: Path) -> list[str]:
+    """Names of all files in a folder and its subfolders, linked ones too; sorted."""
+    names, visited = [], set()
+    for root, subfolders, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(root) in visited:  # a link to a folder above
+            subfolders.clear()
+            continue
+        visited.add(os.path.realpath(root))
+        names += [str(Path(root, file).relative_to(folder)) for file in files if Path(root, file).is_file()]
+    return sorted(names)
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file is a system's or editor's own: .thumbnails/, ._name, __MACOSX/."""
+    return any(part.startswith((".", "__MACOSX", "@eaDir")) for part in PurePosixPath(name).parts)
+
+
 def data_sha256(name: str) -> str:
     """What identifies a set without decoding it: a zip's bytes, or the names and sizes of a folder's files."""
     path, digest = builtin_path(name), hashlib.sha256()
     if path.is_file():
         return file_sha256(path)
-    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file_path.relative_to(path)} {file_path.stat().st_size}\n".encode())
+    for file in files_below(path):
+        digest.update(os.fsencode(file) + f" {(path / file).stat().st_size}\n".encode())
     return digest.hexdigest()
 
 
@@ -94,7 +112,7 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.names = sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
+        self.names = files_below(path)
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -121,7 +139,10 @@ class _Zip:
         """One handle a process: forked ones would move each other's position in a shared one."""
         if self._archive is None or self._archive[0] != os.getpid():
             self._archive = os.getpid(), zipfile.ZipFile(self.path)
-        return self._archive[1].read(name)
+        try:
+            return self._archive[1].read(name)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: needs a password
+            raise OSError(str(error)) from error
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_archive": None}
@@ -152,9 +173,7 @@ class ImageSet:
         if self.path.is_file() and self.path.suffix.lower() != ".zip":
             raise UserError(f"{self.path}: expected a folder or a .zip of images")
         self._source = _Zip(self.path) if self.path.is_file() else _Folder(self.path)
-        names = [
-            n for n in self._source.names if Path(n).suffix.lower() in EXTENSIONS and not Path(n).name.startswith(".")
-        ]
+        names = [n for n in self._source.names if Path(n).suffix.lower() in EXTENSIONS and not _is_hidden(n)]
         if not names:
             raise UserError(f"{self.path}: holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
         self.skipped: list[Skipped] = []
@@ -266,6 +285,8 @@ class ImageSet:
         try:
             labels = json.loads(self._source.read("dataset.json")).get("labels")
             return {str(name): label for name, label in labels or []}
+        except OSError as error:
+            raise UserError(f"{self.path}: dataset.json cannot be read ({error})") from error
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise UserError(f"{self.path}: dataset.json is not {{'labels': [[name, label], ...]}} ({error})") from error
 

@@ -132,11 +132,12 @@ def versions() -> dict[str, str]:
 def protocol_of(recipe: BaseRecipe) -> Protocol:
     """How a recipe has its result measured."""
     e = recipe.evaluation
+    limits = [n for n in (e.reference, None if e.data else recipe.data.limit) if n is not None]
     return Protocol(
         data=e.data or recipe.data.path,
         held_out=e.data is not None,
         samples=e.samples,
-        reference=e.reference,
+        reference=min(limits, default=None),
         extractor=e.extractor,
         truncation=e.truncation,
         latency_runs=e.latency_runs,

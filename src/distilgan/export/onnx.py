@@ -59,6 +59,17 @@ def check_packages() -> None:
         raise UserError(f"export needs the package {error.name}: pip install 'distilgan[export]'") from error
 
 
+def check_folder(folder: Path) -> None:
+    """Raise UserError when writing an export there would destroy anything but an earlier one."""
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file; an export is a folder")
+    others = [p.name for p in folder.iterdir() if p.name not in _FILES] if folder.is_dir() else []
+    if others:
+        raise UserError(
+            f"{folder}: holds other files too ({', '.join(others[:3])}); move them away, or export elsewhere"
+        )
+
+
 def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
     """Write model.onnx, mapping.onnx, synthesis.onnx and export.json; returns what export.json holds.
 
@@ -73,9 +84,7 @@ def export_onnx(network: StyleGAN2, folder: Path) -> dict[str, Any]:
     c = network.config
     if c.label_dim:
         raise UserError("export of class-conditional StyleGAN2 is not supported yet")
-    others = [] if not folder.is_dir() else [p.name for p in folder.iterdir() if p.name not in _FILES]
-    if others or folder.is_file():
-        raise UserError(f"{folder}: holds other things ({', '.join(others[:3]) or 'is a file'}); choose another --out")
+    check_folder(folder)
     z, psi, w = torch.randn(2, c.z_dim), torch.ones(1), torch.randn(2, c.num_ws, c.w_dim)
     mapping, synthesis = _Mapping(network).eval(), _Synthesis(network).eval()
     facts: dict[str, Any] = {

@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distilgan.errors import UserError
 from distilgan.losses.adversarial import discriminator_logistic, generator_nonsaturating, path_lengths, r1_penalty
 from distilgan.methods.draws import Draws
 from distilgan.networks.augment import DRAWS, diffaugment
+from distilgan.networks.layers import deviation_group
 from distilgan.networks.stylegan2 import GeneratorOutput, StyleGAN2
 from distilgan.networks.stylegan2_discriminator import Discriminator
 from distilgan.recipe import Optimiser, Regularisation, Training
@@ -77,8 +79,14 @@ class AdversarialMethod(ABC):
         """The teacher's pictures for the sample grid, if there is a teacher."""
         return None
 
-    def check_share(self, samples: int) -> None:  # noqa: B027 - most methods take any
+    def check_share(self, samples: int) -> None:
         """Raise UserError when a step cannot be made of shares of `samples` samples."""
+        group = deviation_group(self.training.batch, self.discriminator.config.mbstd_group)
+        if samples % group:
+            raise UserError(
+                f"training.batch={self.training.batch}: the {samples} samples that a process holds at once must be a multiple "
+                f"of {group}, the group of the discriminator's minibatch deviation; enlarge the batch or training.micro_batch"
+            )
 
     def frozen(self) -> list[nn.Module]:
         """Networks that do not train but must move to the device."""
@@ -203,6 +211,7 @@ class AdversarialMethod(ABC):
         """
         r, c = self.regularisation, self.generator.config
         half = max(1, draws[0].batch // 2)
+        weight = r.path_length * r.path_length_interval if self.steps else 0.0  # at first there is no mean yet
         lengths_seen = torch.zeros_like(self.path_mean)
         for i, draw in enumerate(draws):
             with self._sync("generator", last=i == len(draws) - 1):
@@ -218,7 +227,7 @@ class AdversarialMethod(ABC):
                 share = draw.parts / (len(draws) * half)  # gradients are averaged over processes
                 penalty = (lengths - self.path_mean).square().sum() * share
                 # The zero keeps every parameter in the graph: processes wait for the gradient of each.
-                self.engine.backward(penalty * (r.path_length * r.path_length_interval) + 0 * views.image.sum())
+                self.engine.backward(penalty * weight + 0 * views.image.sum())
             lengths_seen += lengths.detach().sum() * share
             _add(report, {"path_length": penalty.detach()}, 1)
         # At first the plain mean: the official start at 0 would hold the target too low for as long as a short run lasts.

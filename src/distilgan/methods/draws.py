@@ -44,16 +44,22 @@ class Draws:
 
     def normal(self, *shape: int) -> Tensor:
         """N(0, 1), [count, *shape]."""
-        return torch.randn(self.batch, *shape, generator=self._generator, device=self.device)[self.part :: self.parts]
+        whole = torch.randn(self.batch, *shape, generator=self._generator, device=self.device)
+        return self._share(whole)
 
     def uniform(self, *shape: int) -> Tensor:
         """U[0, 1), [count, *shape]."""
-        return torch.rand(self.batch, *shape, generator=self._generator, device=self.device)[self.part :: self.parts]
+        whole = torch.rand(self.batch, *shape, generator=self._generator, device=self.device)
+        return self._share(whole)
 
     def integers(self, high: int) -> Tensor:
         """Uniform integers in [0, high), [count]."""
         draw = torch.randint(high, (self.batch,), generator=self._generator, device=self.device)
-        return draw[self.part :: self.parts]
+        return self._share(draw)
+
+    def _share(self, whole: Tensor) -> Tensor:
+        """A tensor of its own: a view would keep the whole batch in memory."""
+        return whole[self.part :: self.parts].clone()
 
     def shared_uniform(self) -> float:
         """One number in [0, 1) that all shares agree on."""

@@ -35,16 +35,16 @@ from distilgan.runs import generator_folder
 
 
 class StyleKD(AdversarialMethod):
-    """Student against critic, beside a frozen teacher."""
+    """Student against critic, beside a frozen teacher. `device` is where the channels are scored."""
 
-    def __init__(self, recipe: StyleKDRecipe) -> None:
+    def __init__(self, recipe: StyleKDRecipe, device: str | torch.device = "cpu") -> None:
         super().__init__(recipe.regularisation, recipe.optimiser, recipe.training)
         self.weights = {k: v for k, v in recipe.losses.model_dump().items() if v}
         model = _load_teacher(recipe)
         self.teacher = model if recipe.teacher else None
         self.teacher_name = recipe.teacher
         self.teacher_sha256 = weights_sha256(model) if recipe.teacher else None
-        self.generator = self._student(model, recipe)
+        self.generator = self._student(model, recipe, device)
         self.discriminator = self._critic(model, recipe)
         self.share_noise = recipe.share_noise
         self.perceptual = build_perceptual(recipe.perceptual) if "perceptual" in self.weights else None
@@ -108,6 +108,7 @@ class StyleKD(AdversarialMethod):
         return None if self.teacher is None else self.teacher(**inputs, noise=noise)
 
     def check_share(self, samples: int) -> None:
+        super().check_share(samples)
         group = min(self.direction.group, self.training.batch)
         if self.taps and samples % group:
             raise UserError(
@@ -120,7 +121,7 @@ class StyleKD(AdversarialMethod):
 
     # -- how it starts -----------------------------------------------------------------------------------------------
 
-    def _student(self, model: StyleGAN2, recipe: StyleKDRecipe) -> StyleGAN2:
+    def _student(self, model: StyleGAN2, recipe: StyleKDRecipe, device: str | torch.device) -> StyleGAN2:
         s = recipe.student
         channels = s.channels or thinned(model.config.channels, s.keep)
         if len(channels) != len(model.config.channels) or any(
@@ -131,8 +132,8 @@ class StyleKD(AdversarialMethod):
                 f"none above the teacher's {model.config.channels}"
             )
         if s.init == "slice":
-            scores = channel_scores(model, s.score, s.score_samples, recipe.seed)
-            student = slice_generator(model, best_channels(scores, channels))
+            scores = channel_scores(model.to(device), s.score, s.score_samples, recipe.seed)
+            student = slice_generator(model.cpu(), best_channels([score.cpu() for score in scores], channels))
         else:
             student = StyleGAN2(replace(model.config, channels=channels))
             copy_noise(model, student)

@@ -156,15 +156,18 @@ def _convolve(x: Tensor, weight: Tensor, up: bool, groups: int, padding: int) ->
     return F.conv_transpose2d(x, swapped, stride=2, groups=groups)
 
 
+def deviation_group(samples: int, group: int) -> int:
+    """The largest group of at most `group` samples that divides `samples`."""
+    return max(g for g in range(1, min(group, samples) + 1) if samples % g == 0)
+
+
 def minibatch_stddev(x: Tensor, group: int) -> Tensor:
     """Append one channel: the mean deviation of features within groups of `group` samples; [N, C, H, W] -> [N, C+1, H, W].
 
     Source: Karras et al., "Progressive Growing of GANs", 2018, section 3.
     """
     n, c, h, w = x.shape
-    g = min(group, n)
-    while n % g:
-        g -= 1
+    g = deviation_group(n, group)
     y = x.float().reshape(g, n // g, c, h, w)
     y = (y.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))  # [N/g]
     y = y.reshape(-1, 1, 1, 1).repeat(g, 1, h, w).to(x.dtype)

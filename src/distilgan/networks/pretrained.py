@@ -42,7 +42,7 @@ class Pretrained(nn.Module):
             {**tree, **facts, **entry} if self.weights_file == "model.safetensors" else {**tree, "discriminator": entry}
         )
         write_atomic(folder / self.weights_file, save(_contiguous(self.state_dict(), half)))
-        write_atomic(path, json.dumps(tree, indent=1) + "\n")
+        write_config(folder, tree)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -60,7 +60,9 @@ class Pretrained(nn.Module):
         if entry.get("family") != cls.family:
             raise UserError(f"{folder / 'config.json'}: family is {entry.get('family')!r}, expected {cls.family!r}")
         config = entry.get("config")
-        unknown = set(config or {}).difference(f.name for f in fields(cls.config_class))
+        if not isinstance(config, dict):
+            raise UserError(f"{folder / 'config.json'}: config is not a section of keys and values")
+        unknown = set(config).difference(f.name for f in fields(cls.config_class))
         if unknown:
             raise UserError(f"{folder / 'config.json'}: config.{min(unknown)} is unknown")
         try:
@@ -102,6 +104,11 @@ def weights_sha256(network: nn.Module) -> str:
 def has_discriminator(folder: Path) -> bool:
     """Whether the discriminator that the generator was trained with is kept beside it."""
     return "discriminator" in read_config(folder)
+
+
+def write_config(folder: Path, tree: dict[str, Any]) -> None:
+    """Write config.json of a generator's folder."""
+    write_atomic(folder / "config.json", json.dumps(tree, indent=1) + "\n")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -60,6 +60,9 @@ class StyleGAN2Config:
             )
         if min(self.channels) < 1:
             raise ValueError(f"channels={self.channels}: every entry must be at least 1")
+        for name in ("z_dim", "w_dim", "mapping_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
 
     @property
     def num_ws(self) -> int:

@@ -16,6 +16,9 @@ import torch
 from distilgan.errors import UserError
 from distilgan.files import file_sha256, new_folder, write_atomic
 
+CHECKPOINTS = "checkpoints"
+"""Their folder in a run."""
+
 
 def save_checkpoint(folder: Path, images: int, state: dict[str, Any], keep: int) -> Path:
     """Write `folder/images-N` and point `latest` to it; then drop all but the newest `keep`."""

@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from distilgan.devices import use_device
+from distilgan.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ def start_hardware(device: str = "cpu", precision: str = "auto") -> Hardware:
     """Join the other processes. `device` is cpu or cuda; `precision` 32, bf16, or auto: bf16 where it is native.
 
     Raises:
-        UserError: cuda without a GPU.
+        UserError: cuda without a GPU for each process.
     """
     use_device(device)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    if device == "cuda" and local > torch.cuda.device_count():
+        raise UserError(f"--nproc_per_node {local}: this machine has {torch.cuda.device_count()} GPUs")
     fabric = Fabric(
         accelerator=device,
         devices=local,

@@ -28,7 +28,7 @@ from distilgan.methods.draws import Draws
 from distilgan.progress import Progress
 from distilgan.recipe import BaseRecipe, Training
 from distilgan.runs import open_log
-from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from distilgan.training.checkpoint import CHECKPOINTS, latest_checkpoint, load_checkpoint, save_checkpoint
 from distilgan.training.ema import EMA
 from distilgan.training.hardware import Hardware
 from distilgan.training.samples import save_samples
@@ -41,6 +41,8 @@ def micro_batches(method: AdversarialMethod, training: Training, processes: int)
         UserError: the batch does not divide, or the method cannot work on such parts.
     """
     share, rest = divmod(training.batch, processes)
+    if not share:
+        raise UserError(f"training.batch={training.batch}: fewer images than the {processes} processes")
     micro = math.ceil(share / (training.micro_batch or share))
     parts = processes * micro
     if rest or training.batch % parts:
@@ -80,7 +82,7 @@ def fit(
 
     # -- resume ------------------------------------------------------------------------------------------------------
     seen = 0
-    checkpoints = out / "checkpoints"
+    checkpoints = out / CHECKPOINTS
     if (found := latest_checkpoint(checkpoints)) is not None:
         seen = _restore(load_checkpoint(found), method, optimisers, ema)
     log = open_log(out / "log.jsonl", seen) if fabric.global_rank == 0 else None
