@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from distilgan.data.images import ImageSet, fit_square, to_float, to_rgb8, to_uint8
+from distilgan.data.images import ImageSet, data_sha256, fit_square, to_float, to_rgb8, to_uint8
 from distilgan.data.sampler import image_batches
 from distilgan.errors import UserError
 
@@ -248,3 +249,12 @@ def test_linked_folders_belong_to_a_set_and_hidden_ones_do_not(tmp_path: Path) -
     (folder / "link").symlink_to(other)
     (folder / "a" / "up").symlink_to(folder)  # which must not go round for ever
     assert ImageSet(folder).names == ["a/x.png", "link/x.png", "x.png"]
+
+
+def test_a_set_is_identified_by_names_in_any_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(colour(1)))
+    found = [data_sha256(str(tmp_path))]
+    os.link(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")  # Latin-1, not UTF-8
+    found.append(data_sha256(str(tmp_path)))
+    assert len(set(found)) == 2
+    assert found[1] == data_sha256(str(tmp_path))
