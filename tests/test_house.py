@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "distilgan"
-BASE = {
-    "errors",
-    "files",
-    "devices",
-    "progress",
-    "recipe",
-    "overrides",
-    "runs",
-}  # files beside the rooms that hold no algorithm
+# Files beside the rooms that hold no algorithm.
+BASE = {"errors", "files", "devices", "progress", "recipe", "overrides", "runs"}
 ALLOWED = {
     "networks": {"errors", "files"},
     "losses": set(),

@@ -41,7 +41,7 @@ AnyRecipe = GANRecipe | StyleKDRecipe
 
 
 def build_method(recipe: AnyRecipe, device: str | torch.device = "cpu") -> AdversarialMethod:
-    """The method of a recipe, its networks initialised from the recipe's seed (and on the CPU, whatever the device)."""
+    """The method of a recipe, its networks initialised from the recipe's seed; `device` scores channels."""
     torch.manual_seed(initialisation_seed(recipe.seed))
     if isinstance(recipe, GANRecipe):
         from distilgan.methods.gan import GAN

@@ -6,6 +6,7 @@ this file imports torch, so that a wrong key is refused before anything heavy is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -268,12 +269,7 @@ def load_recipe(name: str, overrides: list[str] | None = None, smoke: bool = Fal
     for override in overrides or []:
         apply_override(tree, override)
     _forget_origin(tree, packaged_origin, given)
-    try:
-        return _adapter.validate_python(tree)
-    except ValidationError as error:
-        key, complaint = _complaint(error, tree)
-        overridden = any(f"{key}.".startswith(f"{g}.") for g in given)
-        raise UserError(complaint if overridden else f"recipe {path}: {complaint}") from error
+    return parse_recipe(tree, str(path), given)
 
 
 def _origin(tree: dict[str, Any]) -> list[Any]:
@@ -294,12 +290,14 @@ def _forget_origin(tree: dict[str, Any], before: list[Any], given: list[str]) ->
         evaluation["data"] = None  # other images: the recipe's held-out ones are of another kind
 
 
-def parse_recipe(tree: dict[str, Any], source: str) -> GANRecipe | StyleKDRecipe:
-    """Validate; every complaint names its key."""
+def parse_recipe(tree: dict[str, Any], source: str, overridden: Sequence[str] = ()) -> GANRecipe | StyleKDRecipe:
+    """Validate; every complaint names its key, and the source unless that key was overridden."""
     try:
         return _adapter.validate_python(tree)
     except ValidationError as error:
-        raise UserError(f"recipe {source}: {_complaint(error, tree)[1]}") from error
+        key, complaint = _complaint(error, tree)
+        own = any(f"{key}.".startswith(f"{o}.") for o in overridden)
+        raise UserError(complaint if own else f"recipe {source}: {complaint}") from error
 
 
 def _complaint(error: ValidationError, tree: dict[str, Any]) -> tuple[str, str]:

@@ -57,7 +57,8 @@ def files_below(folder: Path) -> list[str]:
     """Names of all files in a folder and its subfolders, linked ones too; sorted."""
     names, visited = [], set()
     for root, subfolders, files in os.walk(folder, followlinks=True):
-        if os.path.realpath(root) in visited:  # a link to a folder above
+        subfolders.sort()  # which of two links to one folder comes first must not depend on the disk
+        if os.path.realpath(root) in visited:  # a link to a folder above, or a second one
             subfolders.clear()
             continue
         visited.add(os.path.realpath(root))

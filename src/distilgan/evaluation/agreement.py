@@ -22,10 +22,8 @@ def picture_agreement(pairs: Iterable[tuple[Tensor, Tensor]], perceptual: nn.Mod
     for teacher, student in pairs:
         teacher, student = teacher.clamp(-1, 1), student.clamp(-1, 1)
         n = len(teacher)
-        first, second = (
-            (teacher + 1) / 2,
-            (student + 1) / 2,
-        )  # SSIM's luminance term compares means and needs them positive
+        # SSIM's luminance term compares means and needs them positive.
+        first, second = (teacher + 1) / 2, (student + 1) / 2
         psnr = peak_signal_noise_ratio(second, first, data_range=1.0, dim=(1, 2, 3), reduction="none")
         ssim = structural_similarity_index_measure(second, first, data_range=1.0, reduction="none")
         assert isinstance(ssim, Tensor)

@@ -44,18 +44,15 @@ class Draws:
 
     def normal(self, *shape: int) -> Tensor:
         """N(0, 1), [count, *shape]."""
-        whole = torch.randn(self.batch, *shape, generator=self._generator, device=self.device)
-        return self._share(whole)
+        return self._share(torch.randn(self.batch, *shape, generator=self._generator, device=self.device))
 
     def uniform(self, *shape: int) -> Tensor:
         """U[0, 1), [count, *shape]."""
-        whole = torch.rand(self.batch, *shape, generator=self._generator, device=self.device)
-        return self._share(whole)
+        return self._share(torch.rand(self.batch, *shape, generator=self._generator, device=self.device))
 
     def integers(self, high: int) -> Tensor:
         """Uniform integers in [0, high), [count]."""
-        draw = torch.randint(high, (self.batch,), generator=self._generator, device=self.device)
-        return self._share(draw)
+        return self._share(torch.randint(high, (self.batch,), generator=self._generator, device=self.device))
 
     def _share(self, whole: Tensor) -> Tensor:
         """A tensor of its own: a view would keep the whole batch in memory."""
