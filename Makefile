@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench bench-speed clean
+.PHONY: demo test test-slow lint bench bench-tinygan bench-speed clean
 
 demo: $(STAMP)  ## distil the packaged teacher, measure, export, report
 	$(BIN)/distilgan distill stylekd-faces --out runs/demo
@@ -24,6 +24,12 @@ lint: $(STAMP)
 bench: $(STAMP)  ## the tables of docs/stylekd.md, about two hours each on two cores; finished runs are kept
 	$(BIN)/python benchmarks/stylekd.py
 	$(BIN)/python benchmarks/stylekd.py --table parts
+	$(BIN)/python benchmarks/tables.py
+
+bench-tinygan: $(STAMP)  ## the tables of docs/tinygan.md, about two hours each on two cores; needs Fashion-MNIST
+	$(BIN)/distilgan data fashion-mnist benchmarks/runs/fashion-mnist
+	$(BIN)/python benchmarks/tinygan.py
+	$(BIN)/python benchmarks/tinygan.py --table options
 	$(BIN)/python benchmarks/tables.py
 
 bench-speed: $(STAMP)  ## the table of docs/speed.md, with OFFICIAL=CHECKOUT of NVIDIA's code; without it ours alone

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from distilgan.evaluation.cost import latency
+from distilgan.evaluation.protocol import thousands
+from distilgan.evaluation.sources import OnnxFile, drawn_inputs
+from distilgan.export.onnx import export_onnx
+from distilgan.networks.pretrained import weights_sha256
+from distilgan.pipeline import execute
+from distilgan.recipe import AnyRecipe, load_recipe
+from distilgan.runs import load_model
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 RUNS = HERE / "runs"
+SEEDS = [0, 1, 2]
 
 
 def machine() -> dict[str, Any]:
@@ -27,6 +41,134 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Tables of runs: rows by seeds.
+
+    Args:
+        name: of its results and folders. teacher: whose row comes first.
+        rows: name -> the packaged recipe and the changes to it. common: changes to all.
+        tables: name -> its rows, images of each run; the first one's result has the benchmark's name alone.
+        metrics: our name of a figure -> where metrics.json has it.
+        inputs: more changes that a row's recipe needs, which `rows` cannot know (the device is given).
+        facts: what the protocol says besides, of the first run.
+    """
+
+    name: str
+    teacher: str
+    rows: dict[str, tuple[str, list[str]]]
+    common: list[str]
+    tables: dict[str, tuple[list[str], int]]
+    metrics: dict[str, str]
+    inputs: Callable[[AnyRecipe, str], list[str]] = lambda recipe, device: []
+    facts: Callable[[dict[str, Any], str], dict[str, Any]] = lambda first, samples: {}
+
+    def main(self, doc: str) -> None:
+        """Read the command line, make the runs, write the table."""
+        parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+        parser.add_argument("--table", choices=list(self.tables), default=next(iter(self.tables)))
+        parser.add_argument("--images", type=int, help="budget of each run; default: the table's")
+        parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+        parser.add_argument("--rows", nargs="+", choices=list(self.rows), help="default: the table's")
+        parser.add_argument("--device", default="cpu")
+        given = parser.parse_args()
+        names, images = self.tables[given.table]
+        names, images = given.rows or names, given.images or images
+
+        # One seed of every row before the next seed: a table of fewer seeds is complete early.
+        done = {(n, s): self._run(n, s, images, given.device) for s in given.seeds for n in names}
+        results = {name: [done[name, seed] for seed in given.seeds] for name in names}
+        export = RUNS / self.name / "teacher-onnx"
+        teacher = load_model(self.teacher)
+        export_onnx(teacher, export)
+        first = next(iter(results.values()))[0]
+        p = first["protocol"]
+        samples = thousands(p["samples"])
+        metrics = {name: key.format(samples) for name, key in self.metrics.items()}
+        rows = rows_of(results, export / "model.onnx", metrics, given.seeds)
+        protocol = {
+            "teacher_sha256": weights_sha256(teacher),
+            "images": images,
+            "samples": p["samples"],
+            "reference": p["reference_data"],
+            "reference_images": p["reference_images"],
+            "held_out": p["held_out"],
+            "extractor": p["extractor"],
+            "trained": p.get("trained"),
+            "common": self.common,
+            "latency": "ONNX Runtime, one picture, one thread, median over rounds, files in turn",
+            **self.facts(first, samples),
+        }
+        command = " ".join([f"python benchmarks/{self.name}.py", *sys.argv[1:]])
+        file = self.name if given.table == next(iter(self.tables)) else f"{self.name}-{given.table}"
+        whole = (names, images, given.seeds) == (*self.tables[given.table], SEEDS)
+        print(write(file, whole, {"command": command, "protocol": protocol, "machine": machine(), "rows": rows}))
+
+    def _run(self, name: str, seed: int, images: int, device: str) -> dict[str, Any]:
+        """An ordinary run below benchmarks/runs/; a finished one is only checked, an interrupted one goes on."""
+        print(f"== {name}, seed {seed}", file=sys.stderr, flush=True)
+        recipe_name, changes = self.rows[name]
+        every = max(images // 4, 1)
+        overrides = [
+            *self.common,
+            f"training.images={images}",
+            f"training.checkpoint={every}",
+            f"training.sample={every}",
+        ]
+        overrides += [*changes, f"seed={seed}"]
+        recipe = load_recipe(recipe_name, overrides)
+        recipe = load_recipe(recipe_name, [*overrides, *self.inputs(recipe, device)])
+        folder = RUNS / self.name / f"{name.replace(', ', '-').replace(' ', '-')}-{images}-seed{seed}"
+        execute(recipe, folder, device)
+        tree: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+        tree["folder"] = str(folder)
+        return tree
+
+
+def onnx_latency(paths: list[Path], rounds: int = 10) -> list[tuple[float, float]]:
+    """Median milliseconds of one picture on one thread, and its ratio to the first file's in the same round.
+
+    The files take turns, so that a slow moment hits all alike. On two threads networks this small swing by half.
+    """
+    sources = [OnnxFile(path, path.name, threads=1) for path in paths]
+    inputs = [next(drawn_inputs(s.latent, s.num_classes, 1, 0)) for s in sources]
+    times = [
+        [latency(lambda s=s, x=x: s.images(x), runs=50, warmup=20)["p50"] for s, x in zip(sources, inputs, strict=True)]
+        for _ in range(rounds)
+    ]
+    return [
+        (statistics.median(column), statistics.median(ms / first[0] for ms, first in zip(column, times, strict=True)))
+        for column in zip(*times, strict=True)
+    ]
+
+
+def rows_of(
+    results: dict[str, list[dict[str, Any]]], teacher_onnx: Path, metrics: dict[str, str], seeds: list[int]
+) -> list[dict[str, Any]]:
+    """The rows of a table: the teacher's first, then one for each name in `results` (metrics.json of each seed).
+
+    `metrics` says where metrics.json has each figure.
+    """
+    files = [teacher_onnx, *(Path(runs[0]["folder"]) / "export" / "model.onnx" for runs in results.values())]
+    times = onnx_latency(files)
+    first = next(iter(results.values()))[0]
+    taught = {n: summary([first["teacher"][k]]) for n, k in metrics.items() if k in first["teacher"]}
+    rows = [_row("teacher", first["cost"]["teacher"], times[0], [], taught)]
+    for (name, runs), time in zip(results.items(), times[1:], strict=True):
+        measured = {n: summary([r["metrics"][k] for r in runs]) for n, k in metrics.items()}
+        rows.append(_row(name, runs[0]["cost"]["student"], time, seeds, measured))
+    return rows
+
+
+def _row(
+    name: str, cost: dict[str, Any], time: tuple[float, float], seeds: list[int], metrics: dict[str, Any]
+) -> dict[str, Any]:
+    row = {"name": name, "params": cost["parameters"], "macs": cost["macs"]}
+    if "parameters_mapping" in cost:
+        row["params_without_mapping"] = cost["parameters"] - cost["parameters_mapping"]
+    return {**row, "latency_ms": time[0], "latency_ratio_to_teacher": time[1], "seeds": seeds, "metrics": metrics}
 
 
 def summary(values: list[float]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-FILES = ["README.md", "docs/stylekd.md", "docs/speed.md"]
+FILES = ["README.md", "docs/stylekd.md", "docs/tinygan.md", "docs/speed.md"]
 
 
 def value(metric: dict[str, Any] | None, digits: int, scale: float = 1) -> str:
@@ -34,7 +34,7 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f} ×"
 
 
-def stylekd(tree: dict[str, Any], columns: list[tuple[str, str, int, float]]) -> str:
+def methods(tree: dict[str, Any], columns: list[tuple[str, str, int, float]]) -> str:
     """One line a row; columns are (heading, metric, digits, scale)."""
     lines = [
         "| | params | MACs | ONNX ms | " + " | ".join(c[0] for c in columns) + " |",
@@ -49,12 +49,25 @@ def stylekd(tree: dict[str, Any], columns: list[tuple[str, str, int, float]]) ->
     return "\n".join(lines)
 
 
-_ALL = [
+_STYLEKD = [
     ("KID to data · 10³", "kid_data", 2, 1e3),
     ("FID to data", "fid_data", 1, 1.0),
     ("recall", "recall_data", 3, 1.0),
     ("KID to teacher · 10³", "kid_teacher", 2, 1e3),
     ("perceptual to teacher", "perceptual_teacher", 4, 1.0),
+    ("PSNR to teacher, dB", "psnr_teacher", 2, 1.0),
+]
+
+
+_TINYGAN = [
+    ("KID to data · 10³", "kid_data", 2, 1e3),
+    ("FID to data", "fid_data", 1, 1.0),
+    ("KID of a class · 10³, mean", "intra_kid_mean", 1, 1e3),
+    ("worst class", "intra_kid_worst", 1, 1e3),
+    ("class accuracy, %", "accuracy_mean", 1, 100.0),
+    ("worst class", "accuracy_worst", 1, 100.0),
+    ("CAS, %", "cas_mean", 1, 100.0),
+    ("KID to teacher · 10³", "kid_teacher", 2, 1e3),
     ("PSNR to teacher, dB", "psnr_teacher", 2, 1.0),
 ]
 
@@ -78,9 +91,12 @@ def speed(tree: dict[str, Any]) -> str:
 
 # name in the text -> result file, how it is drawn
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
-    "stylekd": ("stylekd", lambda tree: stylekd(tree, _ALL)),
-    "stylekd-short": ("stylekd", lambda tree: stylekd(tree, [_ALL[0], _ALL[3], _ALL[5]])),
-    "stylekd-parts": ("stylekd-parts", lambda tree: stylekd(tree, _ALL)),
+    "stylekd": ("stylekd", lambda tree: methods(tree, _STYLEKD)),
+    "stylekd-short": ("stylekd", lambda tree: methods(tree, [_STYLEKD[0], _STYLEKD[3], _STYLEKD[5]])),
+    "stylekd-parts": ("stylekd-parts", lambda tree: methods(tree, _STYLEKD)),
+    "tinygan": ("tinygan", lambda tree: methods(tree, _TINYGAN)),
+    "tinygan-short": ("tinygan", lambda tree: methods(tree, [_TINYGAN[i] for i in (0, 3, 4, 8)])),
+    "tinygan-options": ("tinygan-options", lambda tree: methods(tree, _TINYGAN)),
     "speed": ("speed", speed),
 }
 

@@ -9,8 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from distilgan.networks.biggan import BigGAN, BigGANConfig, BigGANDeep
+from distilgan.networks.distylegan import DiStyleGAN, DiStyleGANConfig
+from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
 from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig, discriminator_channels
+from distilgan.networks.tinygan import TinyGAN, TinyGANConfig
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
@@ -30,6 +34,26 @@ def tiny_generator(resolution: int = 16, seed: int = 0, **changes: object) -> St
 def tiny_discriminator(resolution: int = 16, seed: int = 1) -> Discriminator:
     torch.manual_seed(seed)
     return Discriminator(DiscriminatorConfig(resolution, discriminator_channels(resolution, 256, 12)))
+
+
+def conditional(kind: str) -> ImageGenerator:
+    """One of each family, tiny, with nothing at zero."""
+    torch.manual_seed(0)
+    network: ImageGenerator
+    if kind == "biggan":
+        network = BigGAN(BigGANConfig(16, [16, 16, 8], 5, z_dim=6, embed_dim=4, attention=[16]))
+    elif kind == "biggan-deep":
+        network = BigGANDeep(BigGANConfig(16, [32, 32, 16, 16, 16], 5, z_dim=6, embed_dim=4, attention=[8]))
+    elif kind == "tinygan":
+        network = TinyGAN(TinyGANConfig(16, [12, 8, 8], 5, [6], embed_dim=4))
+    elif kind == "distylegan":
+        network = DiStyleGAN(DiStyleGANConfig(16, [8, 8, 4], 5, z_dim=6, project_dim=4))
+    else:
+        network = StyleGAN2(StyleGAN2Config(16, [8] * 6, z_dim=6, w_dim=8, mapping_layers=2, label_dim=5))
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.2 * torch.randn_like(p))
+    return network.eval()
 
 
 @pytest.fixture
@@ -55,3 +79,22 @@ def image_folder(tmp_path: Path) -> Path:
     for i in range(24):
         Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
     return folder
+
+
+@pytest.fixture
+def conditional_teacher(tmp_path: Path) -> Path:
+    """A tiny BigGAN of 5 classes on disk."""
+    folder = tmp_path / "conditional-teacher"
+    conditional("biggan").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def labelled_folder(tmp_path: Path) -> Path:
+    """40 random 16 px images in 5 folders, one a class."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        folder = tmp_path / "labelled" / f"class{i % 5}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
+    return tmp_path / "labelled"

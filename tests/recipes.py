@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distilgan.recipe import GANRecipe, StyleKDRecipe, parse_recipe
+from distilgan.recipe import BigGANRecipe, GANRecipe, StyleKDRecipe, TinyGANRecipe, parse_recipe
 
 
 def training(**changes: Any) -> dict[str, Any]:
@@ -44,6 +44,36 @@ def stylekd_recipe(images: Path, teacher: Path | None, **changes: Any) -> StyleK
     }
     recipe = parse_recipe(merge(tree, changes), "test")
     assert isinstance(recipe, StyleKDRecipe)
+    return recipe
+
+
+def biggan_recipe(images: Path, **changes: Any) -> BigGANRecipe:
+    tree = {
+        "name": "tiny-biggan",
+        "method": "biggan",
+        "data": {"path": str(images), "resolution": 16},
+        "network": {"channels": [16, 16, 8], "z_dim": 6, "embed_dim": 4, "discriminator_channels": [8, 16]},
+        "augment": ["translation"],
+        "training": training(),
+    }
+    recipe = parse_recipe(merge(tree, changes), "test")
+    assert isinstance(recipe, BigGANRecipe)
+    return recipe
+
+
+def tinygan_recipe(images: Path, teacher: Path | None, **changes: Any) -> TinyGANRecipe:
+    tree = {
+        "name": "tiny-tinygan",
+        "method": "tinygan",
+        "teacher": str(teacher) if teacher else None,
+        "data": {"path": str(images), "resolution": 16},
+        "student": {"channels": [12, 8, 8], "embed_dim": 4},
+        "critic": {"channels": [8, 8]},
+        "losses": {"adversarial_every": 2, "pixel_fall": 0.5},
+        "training": training(),
+    }
+    recipe = parse_recipe(merge(tree, changes), "test")
+    assert isinstance(recipe, TinyGANRecipe)
     return recipe
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-VERBS = ["recipes", "distill", "train", "evaluate", "profile", "sample", "export", "data"]
+VERBS = ["recipes", "distill", "train", "evaluate", "profile", "sample", "export", "convert", "data"]
 
 
 def distilgan(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -73,6 +73,17 @@ def test_recipes() -> None:
         (["export", "nowhere"], ["nowhere", "no such folder", "builtin:NAME"]),
         (["export", "builtin:faces32-teacher"], ["builtin:faces32-teacher", "--out"]),
         (["data", "faces", "out", "--size", "8"], ["size=8", "32 to 256"]),
+        (["train", "tinygan"], ["distilgan distill"]),
+        (["train", "biggan-fashion", "data.path=builtin:faces64.zip"], ["faces64.zip", "has no classes"]),
+        (["convert", "nowhere.pth", "out"], ["nowhere.pth", "no such file"]),
+        (["data", "pairs", "nowhere", "out"], ["nowhere", "no such folder"]),
+        (["data", "pairs", "builtin:faces32-teacher", "out"], ["has no classes"]),
+        (["data", "pairs", "builtin:fashion32-teacher", "out", "--classes", "3-1"], ["--classes 3-1", "rising"]),
+        (["data", "pairs", "builtin:fashion32-teacher", "out", "--classes", "0-10"], ["10 is out of range", "0 to 9"]),
+        (["data", "pairs", "builtin:fashion32-teacher", "out", "--latent", "cauchy"], ["--latent cauchy", "uniform"]),
+        (["data", "fashion-mnist", "out", "--source", "."], ["dataset-fashion-mnist", "--source"]),
+        (["sample", "builtin:fashion32-teacher", "x.png", "--label", "10"], ["--label 10", "0 to 9"]),
+        (["distill", "tinygan", "pairs.store=nowhere"], ["nowhere", "distilgan data pairs"]),
         (["evaluate"], ["Missing argument", "source", "distilgan evaluate --help"]),
     ],
 )
@@ -140,15 +151,40 @@ def test_smoke_run_resumes_refuses_another_recipe_and_starts_over(tmp_path: Path
     assert (tmp_path / "again" / "model.onnx").is_file()
 
 
-@pytest.mark.parametrize(
-    "recipe", ["stylegan2-faces", pytest.param("stylekd-published", marks=pytest.mark.slow),
-               pytest.param("stylekd-cagc", marks=pytest.mark.slow), pytest.param("stylekd-scratch", marks=pytest.mark.slow)],
-)  # fmt: skip
+QUICK = ["stylegan2-faces", "biggan-fashion", "tinygan", "distylegan-as-published"]
+LONG = ["tinygan-as-published", "tinygan-scratch", "stylekd-published", "stylekd-cagc", "stylekd-scratch"]
+
+
+@pytest.mark.parametrize("recipe", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)])
 def test_every_recipe_smokes(recipe: str, tmp_path: Path) -> None:
-    verb = "train" if recipe == "stylegan2-faces" else "distill"
+    verb = "train" if recipe in ("stylegan2-faces", "biggan-fashion") else "distill"
     done = distilgan(verb, recipe, "--smoke", "--out", "run", "--precision", "32", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_pairs_are_drawn_once_and_distilled_from(tmp_path: Path) -> None:
+    arguments = ["data", "pairs", "builtin:fashion32-teacher", "pairs", "--count", "40", "--shard-size", "20"]
+    for _ in range(2):  # the second time there is nothing to do
+        done = distilgan(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    line = one_line(distilgan(*arguments, "--seed", "1", cwd=tmp_path))
+    assert "holds pairs made with seed=0" in line
+    done = distilgan("distill", "tinygan", "--smoke", "pairs.store=pairs", "--out", "run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "intra_kid32_efficientnet_worst" not in json.loads(done.stdout)["metrics"]
+    )  # three pictures a class are too few
+    for command in (
+        ["sample", "run", "grid.png", "--count", "20"],
+        ["sample", "run/export/model.onnx", "pictures", "--count", "3", "--label", "7"],
+        ["profile", "run/export/model.onnx", "--runs", "2"],
+        ["export", "run", "--out", "again"],
+    ):
+        done = distilgan(*command, cwd=tmp_path)
+        assert done.returncode == 0, (command, done.stderr)
+    line = one_line(distilgan("distill", "tinygan", "--smoke", "pairs.store=pairs", "--out", "pairs", cwd=tmp_path))
+    assert "not empty and not a run folder" in line or "would write over" in line
 
 
 def test_a_failed_run_has_status_1(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,13 @@ from distilgan import load
 from distilgan.errors import UserError
 from distilgan.files import locked
 from distilgan.methods.channel_scores import channel_scores
+from distilgan.networks.biggan import BigGANConfig, BigGANDeep
 from distilgan.networks.pretrained import read_config
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.pipeline import execute, plan
 from distilgan.recipe import StyleKDRecipe, dump_recipe
 from tests.conftest import tiny_generator
-from tests.recipes import gan_recipe, stylekd_recipe
+from tests.recipes import gan_recipe, stylekd_recipe, tinygan_recipe
 
 EVALUATION = {"samples": 8, "latency_runs": 1}
 
@@ -82,6 +84,31 @@ def test_what_would_fail_after_the_training_is_refused_before(
         with pytest.raises(UserError, match=line):
             command(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_so_is_what_the_measuring_of_classes_would_refuse(
+    labelled_folder: Path, conditional_teacher: Path, tmp_path: Path
+) -> None:
+    for name, classes in {"renamed": "abcde", "six": "abcdef"}.items():
+        for i, own in enumerate(classes):
+            shutil.copytree(labelled_folder / f"class{min(i, 4)}", tmp_path / name / own)
+    numbered = tmp_path / "numbered"
+    shutil.copytree(tmp_path / "six", numbered)
+    labels = [[f"{p.parent.name}/{p.name}", "abcdef".index(p.parent.name)] for p in sorted(numbered.glob("*/*.png"))]
+    (numbered / "dataset.json").write_text(json.dumps({"labels": labels}))
+    deep = BigGANConfig(16, [8] * 5, 5, z_dim=6, embed_dim=4, statistics=51)
+    BigGANDeep(deep).save_pretrained(tmp_path / "deep")
+    mistakes: list[tuple[Path, dict[str, object], str]] = [
+        (conditional_teacher, {"data": str(tmp_path / "renamed")}, "class 0 is 'a', but 'class0' in"),
+        (conditional_teacher, {"data": str(numbered)}, "has class 5, but the generator only 0 to 4"),
+        (tmp_path / "deep", {"truncation": 1.5}, r"evaluation\.truncation=1\.5: .*statistics"),
+    ]
+    for teacher, evaluation, line in mistakes:
+        recipe = tinygan_recipe(labelled_folder, teacher, evaluation={**EVALUATION, **evaluation})
+        for command in (execute, plan):
+            with pytest.raises(UserError, match=line):
+                command(recipe, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture

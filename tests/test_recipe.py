@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from distilgan.errors import UserError
-from distilgan.overrides import apply_override
 from distilgan.recipe import (
     BaseRecipe,
     difference,
@@ -16,6 +15,7 @@ from distilgan.recipe import (
     packaged,
     parse_recipe,
 )
+from distilgan.recipe.overrides import apply_override
 
 
 @pytest.mark.parametrize("name", packaged())
@@ -41,7 +41,7 @@ def test_packaged_recipes_are_valid_and_round_trip(name: str) -> None:
         ("seed.x=1", "seed is a single value, not a section|seed"),
         ("training.micro_batch=5", r"training\.batch=16 is not a multiple of training\.micro_batch=5"),
         ("teacher=null", "teacher is null: then student.init must be random"),
-        ("data.resolution=48", r"data\.resolution=48: StyleGAN2 needs a power of two"),
+        ("data.resolution=48", r"data\.resolution=48: must be a power of two"),
         ("optimiser.lr=.inf", r"optimiser\.lr"),
         ("losses.gan=-1", r"losses\.gan=-1: "),
         ("losses={gan: 0, pixel: 0, perceptual: 0, latent_direction: 0}", "every weight is 0"),
@@ -143,9 +143,62 @@ def test_a_run_may_become_longer_but_not_shorter() -> None:
     assert difference(run(8001, decay=0), run(9000, decay=0)) == "training.images is 8001 there and 9000 here"
     # A falling rate is tied to the length: the longer run would have had other rates from the start.
     assert difference(run(8000, decay=0.5), run(9000, decay=0.5)) == "training.images is 8000 there and 9000 here"
+    # So is a falling weight.
+    published = load_recipe("tinygan-as-published")
+    longer = load_recipe("tinygan-as-published", ["training.images=200000"])
+    assert difference(published, longer) == "training.images is 100000 there and 200000 here"
 
 
 def test_smoke_leaves_broken_sections_to_the_validator(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("name: a\nmethod: gan\ndata:\ntraining: {images: 8}\n")
     with pytest.raises(UserError, match="data"):
         load_recipe(str(tmp_path / "r.yaml"), smoke=True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["teacher=null"], r"teacher is null and there is no pairs\.store: then losses\.feature must be 0"),
+        (["losses={feature: 0, pixel: 0, distill_gan: 0, gan: 0}"], "every weight is 0"),
+        (["losses.critic_distill=0", "losses.critic_gan=0"], "the critic would learn nothing"),
+        (["critic.architecture=resnet"], r"critic\.architecture='resnet'"),
+        (["student.channels=[0, 4]"], r"student\.channels\.0=0"),
+        (["pairs.stor=x"], r"unknown key pairs\.stor; did you mean pairs\.store"),
+        (["losses.adversarial_every=0"], r"losses\.adversarial_every=0"),
+        (["pairs.truncation=0"], r"pairs\.truncation=0"),
+        (["losses.feature_layers=[]"], r"losses\.feature_layers=\[\]"),
+        (["losses.feature_layers=[0, 0, 0]"], r"losses\.feature_layers=\[0\.0, 0\.0, 0\.0\]: all are 0"),
+        (["losses={feature: 0, distill_gan: 0, gan: 0, pixel_fall: 0.5}"], "nothing would be learnt after it"),
+        (["losses.pixel_steps=20"], r"pixel_steps needs losses\.pixel_fall"),
+        (
+            ["student.architecture=distylegan", "student.skip_z=true"],
+            r"student\.skip_z: .* has none",
+        ),
+        (["evaluation.classifier_images=1"], r"classifier_images=1: give at least 8, or 0"),
+        (["method=tynigan"], "method='tynigan' is unknown; did you mean tinygan"),
+    ],
+)
+def test_wrong_keys_of_the_conditional_family(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_recipe("tinygan", overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_store_can_stand_for_a_teacher() -> None:
+    recipe = load_recipe("tinygan", ["teacher=null", "pairs.store=somewhere"])
+    assert recipe.compared_with is None
+    assert recipe.other_sources() == {"pairs.store": "somewhere"}
+
+
+def test_published_presets_have_the_published_weights() -> None:
+    """TinyGAN's and DiStyleGAN's code: λ1 0.2, λ2 0.01, λ3 0.2 λ2, λ4 0.2; every 5th and 10th step."""
+    for name, every in (("tinygan", 1), ("tinygan-as-published", 5), ("distylegan-as-published", 10)):
+        losses = load_recipe(name).model_dump()["losses"]
+        assert (losses["pixel"], losses["distill_gan"], losses["gan"], losses["critic_gan"]) == (0.2, 0.01, 0.002, 0.2)
+        assert (losses["feature"], losses["critic_distill"]) == (1, 1)
+        assert losses["adversarial_every"] == every
+        assert losses["fresh_features"] == (name == "tinygan")
+    distyle = load_recipe("distylegan-as-published").model_dump()
+    steps = distyle["training"]["images"] / distyle["training"]["batch"]
+    assert distyle["losses"]["pixel_fall"] * steps == pytest.approx(20)
+    assert distyle["pairs"]["latent"] == "uniform"

@@ -6,13 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from distilgan.evaluation.sources import load_stylegan2
 from distilgan.networks.pretrained import weights_sha256
+from distilgan.runs import load_model
 
 ROOT = Path(__file__).parents[1]
+FAMILIES = {"stylekd": "faces", "tinygan": "fashion"}
 
 
 def test_tables_are_up_to_date() -> None:
@@ -22,20 +24,49 @@ def test_tables_are_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "benchmarks" / "results").glob("*.json")))
-def test_results_have_the_agreed_shape(name: str) -> None:
-    tree = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
-    assert {"command", "protocol", "machine", "rows"} <= set(tree)
-    if name.startswith("stylekd"):
-        teacher = load_stylegan2("builtin:faces32-teacher")
-        assert tree["protocol"]["teacher_sha256"] == weights_sha256(teacher), "measured with an older packaged teacher"
-    if name == "stylekd":
-        rows = {row["name"]: row for row in tree["rows"]}
-        assert {"teacher", "scratch", "cagc", "published", "default"} <= set(rows)
-        for row_name in ("scratch", "cagc", "published", "default"):
-            row = rows[row_name]
-            assert {"params", "macs", "latency_ms", "latency_ratio_to_teacher", "seeds", "metrics"} <= set(row)
-            assert len(row["seeds"]) >= 3
-            for metric in ("kid_data", "fid_data", "kid_teacher", "perceptual_teacher"):
-                assert len(row["metrics"][metric]["values"]) == len(row["seeds"])
-                assert row["metrics"][metric]["sd"] >= 0
+def results(prefix: str = "") -> list[str]:
+    return sorted(p.stem for p in (ROOT / "benchmarks" / "results").glob(f"{prefix}*.json"))
+
+
+def read(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", results())
+def test_results_say_how_they_were_made(name: str) -> None:
+    assert {"command", "protocol", "machine", "rows"} <= set(read(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "teacher"),
+    [(name, f"builtin:{data}32-teacher") for family, data in FAMILIES.items() for name in results(family)],
+)
+def test_tables_are_of_the_packaged_teacher_on_held_out_images(name: str, teacher: str) -> None:
+    protocol = read(name)["protocol"]
+    assert protocol["teacher_sha256"] == weights_sha256(load_model(teacher)), "measured with an older packaged teacher"
+    assert protocol["held_out"] is True
+
+
+STYLEKD = (["scratch", "cagc", "published", "default"], ["kid_data", "fid_data", "kid_teacher", "perceptual_teacher"])
+TINYGAN = (
+    ["full", "full without feature term", "pixel only", "adversarial only", "scratch", "distylegan as published"],
+    ["kid_data", "fid_data", "intra_kid_worst", "accuracy_mean", "accuracy_worst", "kid_teacher", "psnr_teacher"],
+)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("stylekd", STYLEKD), ("tinygan", TINYGAN)])
+def test_the_method_tables_have_the_agreed_rows(name: str, expected: tuple[list[str], list[str]]) -> None:
+    names, metrics = expected
+    rows = {row["name"]: row for row in read(name)["rows"]}
+    assert {"teacher", *names} <= set(rows)
+    for row in (rows[n] for n in names):
+        assert {"params", "macs", "latency_ms", "latency_ratio_to_teacher", "seeds", "metrics"} <= set(row)
+        assert len(row["seeds"]) >= 3
+        for metric in metrics:
+            assert len(row["metrics"][metric]["values"]) == len(row["seeds"])
+            assert row["metrics"][metric]["sd"] >= 0
+
+
+def test_the_tinygan_students_have_a_sixteenth_of_the_teachers_parameters() -> None:
+    rows = {row["name"]: row for row in read("tinygan")["rows"]}
+    assert all(row["params"] <= rows["teacher"]["params"] / 16 for name, row in rows.items() if name != "teacher")

@@ -10,22 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distilgan.networks.pretrained import Pretrained
+    from distilgan.networks.generator import ImageGenerator
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "from_pretrained", "load"]
 
 
-def load(path: str | Path) -> Pretrained:
+def load(path: str | Path) -> ImageGenerator:
     """The generator in a folder (`student/`), a run or `builtin:NAME`: a torch module in eval mode, float32.
 
     Raises:
         distilgan.errors.UserError: not such a folder, or damaged.
     """
-    from distilgan.networks.families import load_generator
-    from distilgan.runs import generator_folder
+    from distilgan.runs import load_model
 
-    return load_generator(generator_folder(path))
+    return load_model(path)
 
 
 from_pretrained = load

@@ -7,7 +7,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from distilgan.errors import RunFailed, UserError
@@ -38,12 +39,19 @@ def _is_disk_full(error: BaseException | None) -> bool:
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a whole file and only then give it its name."""
-    partial = path.with_name(f".{path.name}.partial")
+    with new_file(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A name to write to; the file takes the name `path` (replacing an old one) only when the block ends well."""
+    partial = _own_name(path, "partial")
     try:
-        with disk_full_is_a_message(path), open(partial, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        with disk_full_is_a_message(path):
+            yield partial
+            with open(partial, "rb") as handle:
+                os.fsync(handle.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -51,10 +59,14 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def new_folder(path: Path, safe: str = "") -> Iterator[Path]:
-    """A folder to fill, which takes the name `path` (replacing an old one) only when the block ends well."""
+    """A folder to fill, which takes the name `path` (replacing an old one) only when the block ends well.
+
+    Raises:
+        FileExistsError: another process made `path` during the block; it is left as it is.
+    """
     path = path.absolute()  # "." has no name
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, old = _own_name(path, "partial"), _own_name(path, "old")
+    replaces = path.exists()
     try:
         with disk_full_is_a_message(path, safe):
             partial.mkdir(parents=True)
@@ -63,14 +75,42 @@ def new_folder(path: Path, safe: str = "") -> Iterator[Path]:
                 if file.is_file():
                     with open(file, "rb") as handle:
                         os.fsync(handle.fileno())
-            old = path.with_name(f".{path.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
-            if path.exists():
-                os.rename(path, old)
-            os.rename(partial, path)
+            if replaces:
+                with suppress(FileNotFoundError):
+                    os.rename(path, old)
+            try:
+                os.rename(partial, path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                raise FileExistsError(
+                    errno.EEXIST, "another process made it meanwhile; it is kept", str(path)
+                ) from error
             shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _own_name(path: Path, kind: str) -> Path:
+    """A name beside `path` that no other process uses; what killed ones left under theirs is removed."""
+    start, end = f".{path.name}.", f".{kind}"
+    for left in path.parent.glob(f"{escape(start)}*{end}"):
+        owner = left.name.removeprefix(start).removesuffix(end)
+        if owner.isdecimal() and (int(owner) == os.getpid() or not _is_alive(int(owner))):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f"{start}{os.getpid()}{end}")
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # where os.kill(pid, 0) ends it, and a folder in use cannot be removed anyway
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def file_sha256(path: Path) -> str:

@@ -11,45 +11,56 @@ from typing import Any
 
 import torch
 
-from distilgan.data.images import ImageSet, data_sha256
+from distilgan.data.feed import Feed
+from distilgan.data.images import ImageSet
 from distilgan.errors import UserError
 from distilgan.evaluation.card import model_card
 from distilgan.evaluation.cost import count_macs, count_parameters
-from distilgan.evaluation.evaluate import (
-    Result,
-    evaluate,
-    open_reference,
-    protocol_of,
-    read_result,
-    teacher_of,
-    versions,
-)
-from distilgan.evaluation.sources import load_stylegan2
+from distilgan.evaluation.evaluate import evaluate
+from distilgan.evaluation.protocol import Protocol, Result, data_hashes, protocol_of, read_result, versions
+from distilgan.evaluation.reference import check_same_classes, open_lesson, open_reference
 from distilgan.files import locked, new_folder, write_atomic
-from distilgan.methods.adversarial import AdversarialMethod
+from distilgan.methods.base import Method
 from distilgan.methods.draws import initialisation_seed
 from distilgan.networks.pretrained import read_config, weights_sha256, write_config
-from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.perception.features import build_extractor
-from distilgan.recipe import GANRecipe, StyleKDRecipe
-from distilgan.runs import Run, check_run, generator_folder, start_run
+from distilgan.recipe import AnyRecipe, BigGANRecipe, DistillRecipe, GANRecipe, StyleKDRecipe
+from distilgan.runs import Run, check_run, generator_folder, load_model, start_run
 from distilgan.training.checkpoint import CHECKPOINTS, latest_checkpoint
 from distilgan.training.hardware import Hardware, start_hardware
 from distilgan.training.loop import fit, micro_batches
 
-AnyRecipe = GANRecipe | StyleKDRecipe
 
+def build_method(recipe: AnyRecipe, images: ImageSet, device: str | torch.device = "cpu") -> Method:
+    """The method of a recipe, its networks initialised from the recipe's seed; `device` scores channels.
 
-def build_method(recipe: AnyRecipe, device: str | torch.device = "cpu") -> AdversarialMethod:
-    """The method of a recipe, its networks initialised from the recipe's seed; `device` scores channels."""
+    Raises:
+        UserError: a teacher, store or images that do not fit the recipe.
+    """
     torch.manual_seed(initialisation_seed(recipe.seed))
     if isinstance(recipe, GANRecipe):
         from distilgan.methods.gan import GAN
 
         return GAN(recipe)
-    from distilgan.methods.stylekd import StyleKD
+    if isinstance(recipe, StyleKDRecipe):
+        from distilgan.methods.stylekd import StyleKD
 
-    return StyleKD(recipe, device)
+        return StyleKD(recipe, device)
+    if isinstance(recipe, BigGANRecipe):
+        from distilgan.methods.biggan import BigGANTraining
+
+        return BigGANTraining(recipe, images.num_classes)
+    from distilgan.methods.teaching import Teaching
+    from distilgan.methods.tinygan import TinyGANDistillation
+
+    teaching = Teaching(recipe)
+    images.check_classes(teaching.num_classes, "the teacher")
+    return TinyGANDistillation(recipe, teaching)
+
+
+def feed_of(method: Method, images: ImageSet) -> Feed:
+    """What the method's steps see."""
+    return Feed(images, labelled=method.labelled, pairs=method.store)
 
 
 def _without_scores(recipe: AnyRecipe) -> AnyRecipe:
@@ -72,9 +83,13 @@ def execute(recipe: AnyRecipe, out: Path, device: str = "cpu", fresh: bool = Fal
     run = Run(out, recipe)
     resumed = not fresh and latest_checkpoint(out / CHECKPOINTS) is not None  # which has the weights
     trained = not fresh and _trained(run)
-    method = None if trained else build_method(_without_scores(recipe) if resumed else recipe, hardware.fabric.device)
+    method = (
+        None
+        if trained
+        else build_method(_without_scores(recipe) if resumed else recipe, images, hardware.fabric.device)
+    )
     if method is not None:
-        _check_ends(run, method, hardware.fabric.world_size)
+        _check_ends(run, method, images, hardware.fabric.world_size)
     with locked(out) if first_process() else nullcontext():
         if first_process():
             start_run(out, recipe, fresh)
@@ -91,16 +106,31 @@ def execute(recipe: AnyRecipe, out: Path, device: str = "cpu", fresh: bool = Fal
     return run
 
 
-def _check_ends(run: Run, method: AdversarialMethod, processes: int) -> None:
+def _check_ends(run: Run, method: Method, images: ImageSet, processes: int) -> None:
     """Find now what would be found after the training: UserError."""
     from distilgan.export.onnx import check_folder, check_packages
 
     micro_batches(method, run.recipe.training, processes)
     protocol = protocol_of(run.recipe)
-    open_reference(protocol, run.recipe.data.resolution)
+    reference = open_reference(protocol, run.recipe.data.resolution)
+    if reference is not None and method.generator.num_classes:
+        check_same_classes(images, reference)
+        if reference.labelled:
+            reference.check_classes(method.generator.num_classes, "the generator")
+        open_lesson(protocol, reference)
+    _check_truncations(protocol, method, run.recipe.compared_with)
     build_extractor(protocol.extractor)
     check_packages()
     check_folder(run.path / "export")
+
+
+def _check_truncations(protocol: Protocol, method: Method, teacher: str | None) -> None:
+    try:
+        method.generator.check_truncation(protocol.truncation)
+        if teacher:
+            load_model(teacher).check_truncation(protocol.teacher_truncation or protocol.truncation)
+    except ValueError as error:
+        raise UserError(f"evaluation.truncation={protocol.truncation:g}: {error}") from error
 
 
 def _trained(run: Run) -> bool:
@@ -111,7 +141,7 @@ def _trained(run: Run) -> bool:
     """
     try:
         config = read_config(run.student)
-        load_stylegan2(run.student)
+        load_model(run.student)
     except UserError:  # not there yet, or damaged: the last checkpoint makes it again
         return False
     if config.get("teacher_sha256") != _teacher_facts(run.recipe).get("teacher_sha256"):
@@ -121,30 +151,35 @@ def _trained(run: Run) -> bool:
 
 def _teacher_facts(recipe: AnyRecipe) -> dict[str, Any]:
     """What a student's config.json says of its teacher."""
-    if not isinstance(recipe, StyleKDRecipe) or recipe.teacher is None:
+    if not isinstance(recipe, DistillRecipe) or recipe.teacher is None:
         return {}
     licence = read_config(generator_folder(recipe.teacher)).get("licence", "")
-    weights = weights_sha256(load_stylegan2(recipe.teacher))
+    weights = weights_sha256(load_model(recipe.teacher))
     return {"teacher": recipe.teacher, "teacher_licence": licence, "teacher_sha256": weights}
 
 
-def _train(run: Run, method: AdversarialMethod, images: ImageSet, hardware: Hardware) -> None:
+def _train(run: Run, method: Method, images: ImageSet, hardware: Hardware) -> None:
     r = run.recipe
-    generator = fit(method, r, images, run.path, r.seed, hardware)
-    assert isinstance(generator, StyleGAN2)
+    average = fit(method, r, feed_of(method, images), run.path, r.seed, hardware)
     if not first_process():
         return
+    generator, discriminator = method.finished(average)
     facts = {"licence": r.licence, "recipe": r.name, "seed": r.seed, "images": r.training.images, **_teacher_facts(r)}
+    facts["trained"] = {
+        "precision": "bf16" if hardware.bf16 else "32",
+        "device": str(hardware.fabric.device),
+        "threads": torch.get_num_threads(),
+    }
     with new_folder(run.student, "the checkpoints are whole") as folder:
         generator.save_pretrained(folder, **facts)
-        method.discriminator.save_pretrained(folder)
+        discriminator.save_pretrained(folder)
 
 
 def export(run: Run) -> None:
     """Write `export/` of a finished run, unless it is there for these weights."""
     from distilgan.export.onnx import export_onnx, is_export_of
 
-    student, folder = load_stylegan2(run.path), run.path / "export"
+    student, folder = load_model(run.path), run.path / "export"
     if not is_export_of(folder, weights_sha256(student)):
         say("exporting to ONNX")
         export_onnx(student, folder)
@@ -152,14 +187,14 @@ def export(run: Run) -> None:
 
 def measure(run: Run, device: str = "cpu") -> Result:
     """Evaluate a finished run by its recipe's protocol, unless that was done, and write `metrics.json`."""
-    path, teacher = run.path / "metrics.json", teacher_of(run.recipe)
+    path, teacher = run.path / "metrics.json", run.recipe.compared_with
     protocol = replace(protocol_of(run.recipe), device=device)
     onnx = run.path / "export" / "model.onnx"
     key = {
         **asdict(protocol),
-        "student_sha256": weights_sha256(load_stylegan2(run.path)),
-        "teacher_sha256": weights_sha256(load_stylegan2(teacher)) if teacher else None,
-        "data_sha256": data_sha256(str(protocol.data)),
+        "student_sha256": weights_sha256(load_model(run.path)),
+        "teacher_sha256": weights_sha256(load_model(teacher)) if teacher else None,
+        **data_hashes(protocol),
         "versions": versions(),
     }
     known = read_result(path)
@@ -167,7 +202,7 @@ def measure(run: Run, device: str = "cpu") -> Result:
         return known
     say("measuring")
     result = evaluate(str(run.path), protocol, teacher, {"ONNX": str(onnx)} if onnx.exists() else None)
-    result.protocol |= key
+    result.protocol |= {**key, "trained": read_config(run.student).get("trained")}
     write_atomic(path, result.to_json())
     return result
 
@@ -178,7 +213,7 @@ def describe(run: Run, result: Result) -> str:
     if facts.get("licence") != run.recipe.licence:  # it may be set after the training
         facts["licence"] = run.recipe.licence
         write_config(run.student, facts)
-    card = model_card(run.recipe, result, facts)
+    card = model_card(run.recipe, result, facts, load_model(run.path))
     write_atomic(run.student / "README.md", card)
     return card
 
@@ -187,9 +222,9 @@ def report(run: Run, images: ImageSet, result: Result, card: str) -> None:
     """Write `report.html`."""
     from distilgan.evaluation.report import write_report
 
-    name = teacher_of(run.recipe)
-    teacher = load_stylegan2(name) if name else None
-    path, student = run.path / "report.html", load_stylegan2(run.path)
+    name = run.recipe.compared_with
+    teacher = load_model(name) if name else None
+    path, student = run.path / "report.html", load_model(run.path)
     write_report(path, run.recipe, result, student, teacher, images, run.path / "log.jsonl", card)
 
 
@@ -201,20 +236,21 @@ def plan(recipe: AnyRecipe, out: Path, fresh: bool = False) -> dict[str, Any]:
     """
     check_run(out, recipe, fresh)
     images = ImageSet(recipe.data.path, recipe.data.resolution, strict=recipe.data.strict, limit=recipe.data.limit)
-    method = build_method(_without_scores(recipe))
-    _check_ends(Run(out, recipe), method, processes=1)
-    z = torch.zeros(1, method.generator.config.z_dim)
+    method = build_method(_without_scores(recipe), images)
+    _check_ends(Run(out, recipe), method, images, processes=1)
+    generator, discriminator = method.finished(method.generator)
+    example = generator.sample_inputs(1)
     facts: dict[str, Any] = {
         "images": len(images),
         "skipped": len(images.skipped),
-        "generator_parameters": count_parameters(method.generator),
-        "generator_macs": count_macs(method.generator, z=z),
-        "generator_channels": method.generator.config.channels,
-        "discriminator_parameters": count_parameters(method.discriminator),
+        "generator_parameters": count_parameters(generator),
+        "generator_macs": count_macs(generator.eval(), **example),
+        "generator_channels": generator.config.channels,
+        "discriminator_parameters": count_parameters(discriminator),
     }
-    if name := teacher_of(recipe):
-        teacher = load_stylegan2(name)
-        facts |= {"teacher_parameters": count_parameters(teacher), "teacher_macs": count_macs(teacher, z=z)}
+    if name := recipe.compared_with:
+        teacher = load_model(name)
+        facts |= {"teacher_parameters": count_parameters(teacher), "teacher_macs": count_macs(teacher, **example)}
     return facts
 
 

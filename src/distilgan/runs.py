@@ -11,8 +11,10 @@ from typing import Any, TextIO
 from distilgan.data.images import builtin_path
 from distilgan.errors import UserError
 from distilgan.files import is_leftover, write_atomic
-from distilgan.overrides import read_yaml
-from distilgan.recipe import GANRecipe, StyleKDRecipe, difference, dump_recipe, parse_recipe
+from distilgan.networks.families import load_generator
+from distilgan.networks.generator import ImageGenerator
+from distilgan.recipe import AnyRecipe, difference, dump_recipe, parse_recipe
+from distilgan.recipe.overrides import read_yaml
 
 _MADE_BY_RUNS = (
     "checkpoints",
@@ -34,7 +36,7 @@ class Run:
     """A run folder and the recipe that made it."""
 
     path: Path
-    recipe: GANRecipe | StyleKDRecipe
+    recipe: AnyRecipe
 
     @property
     def student(self) -> Path:
@@ -69,7 +71,7 @@ def open_run(path: Path) -> Run:
         raise UserError(f"{file}: {error}; the run cannot be continued, start over with --fresh") from error
 
 
-def check_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> None:
+def check_run(path: Path, recipe: AnyRecipe, fresh: bool) -> None:
     """Whether `path` can be the folder of a run of `recipe`; changes nothing.
 
     Raises:
@@ -86,14 +88,13 @@ def check_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> Non
         raise UserError(f"{path}: not empty and not a run folder; choose another --out")
 
 
-def _check_apart(path: Path, recipe: GANRecipe | StyleKDRecipe) -> None:
+def _check_apart(path: Path, recipe: AnyRecipe) -> None:
     """What a run reads must not be what it writes; and its samples must not become images of the set they lie in."""
     out = path.resolve()
     written = [out / name for name in _MADE_BY_RUNS]
-    images = {"data.path": recipe.data.path, "evaluation.data": recipe.evaluation.data}
-    networks = {"teacher": recipe.teacher, "like": recipe.like} if isinstance(recipe, StyleKDRecipe) else {}
-    for key, name in {**images, **networks}.items():
-        if name is None or name.startswith("builtin:"):
+    images = recipe.image_sources()
+    for key, name in {**images, **recipe.other_sources()}.items():
+        if name.startswith("builtin:"):
             continue
         source = Path(name).resolve()
         if source == out or any(source.is_relative_to(w) for w in written):
@@ -102,7 +103,7 @@ def _check_apart(path: Path, recipe: GANRecipe | StyleKDRecipe) -> None:
             raise UserError(f"{path}: lies inside {key}={name}, which would take its samples in; choose another --out")
 
 
-def start_run(path: Path, recipe: GANRecipe | StyleKDRecipe, fresh: bool) -> Run:
+def start_run(path: Path, recipe: AnyRecipe, fresh: bool) -> Run:
     """Make `path` the folder of a run of `recipe`, or go on with the run that is there; as `check_run`."""
     check_run(path, recipe, fresh)
     if fresh and is_run(path):
@@ -127,6 +128,15 @@ def generator_folder(name: str | Path) -> Path:
             raise UserError(f"{path}: the run has no student/ yet; give the command that started it again to finish it")
         return run.student
     return path
+
+
+def load_model(name: str | Path) -> ImageGenerator:
+    """The generator of a run, a generator's folder or builtin:NAME; float32, in eval mode.
+
+    Raises:
+        UserError: nothing of the kind, or damaged.
+    """
+    return load_generator(generator_folder(name))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from distilgan.data.feed import Feed
 from distilgan.data.images import ImageSet, data_sha256, fit_square, to_float, to_rgb8, to_uint8
-from distilgan.data.sampler import image_batches
 from distilgan.errors import UserError
 
 
@@ -105,7 +105,7 @@ def test_stylegan_zip_with_labels(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "set.zip", {**members, "dataset.json": json.dumps({"labels": labels}).encode()})
     images = ImageSet(path)
     assert images.resolution == 8
-    assert [images.label(i) for i in range(2)] == [3, 5]
+    assert images.labels.tolist() == [3, 5]
     assert images[1].unique().tolist() == [50]
 
 
@@ -200,8 +200,8 @@ def test_a_big_set_goes_on_past_damaged_files(tmp_path: Path, monkeypatch: pytes
 def test_workers_read_one_zip_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("distilgan.data.images._IN_MEMORY", 0)
     path = make_zip(tmp_path / "z.zip", {f"{i:03d}.png": png(colour(i)) for i in range(200)})
-    batches = image_batches(ImageSet(path, 8), 50, seed=0, workers=2)
-    seen = sorted(int(x) for _ in range(4) for x in next(batches)[:, 0, 0, 0])
+    batches = Feed(ImageSet(path, 8)).batches(50, seed=0, workers=2)
+    seen = sorted(int(x) for _ in range(4) for x in next(batches).images[:, 0, 0, 0])
     assert seen == list(range(200))
 
 

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distilgan.data.feed import Feed
 from distilgan.data.images import ImageSet
-from distilgan.data.sampler import EndlessShuffle, image_batches
+from distilgan.data.sampler import EndlessShuffle
 
 
 def take(n: int, **kwargs: object) -> list[tuple[int, bool]]:
@@ -42,7 +43,7 @@ def test_shares_are_dealt_out_and_make_up_the_batch() -> None:
 def test_mirroring(image_folder: Path) -> None:
     images = ImageSet(image_folder, 16)
     order = take(3, length=len(images), batch=8, seed=0, mirror=True)
-    batches = torch.cat(list(islice(image_batches(images, 8, 0, mirror=True), 3)))
+    batches = torch.cat([b.images for b in islice(Feed(images).batches(8, 0, mirror=True), 3)])
     assert any(flip for _, flip in order)
     assert not all(flip for _, flip in order)
     for (index, flip), pixels in zip(order, batches, strict=True):
@@ -51,6 +52,6 @@ def test_mirroring(image_folder: Path) -> None:
 
 def test_workers_change_nothing(image_folder: Path) -> None:
     images = ImageSet(image_folder, 16)
-    alone = torch.cat(list(islice(image_batches(images, 4, 3), 4)))
-    helped = torch.cat(list(islice(image_batches(images, 4, 3, workers=1), 4)))
+    alone = torch.cat([b.images for b in islice(Feed(images).batches(4, 3), 4)])
+    helped = torch.cat([b.images for b in islice(Feed(images).batches(4, 3, workers=1), 4)])
     assert torch.equal(alone, helped)

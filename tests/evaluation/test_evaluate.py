@@ -12,8 +12,9 @@ from PIL import Image
 
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
-from distilgan.evaluation.evaluate import Protocol, Result, evaluate, protocol_for, protocol_of, read_result
+from distilgan.evaluation.evaluate import evaluate
 from distilgan.evaluation.profile import profile_target
+from distilgan.evaluation.protocol import Protocol, Result, protocol_for, protocol_of, read_result
 from distilgan.evaluation.sources import write_pictures
 from distilgan.export.onnx import export_onnx
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -115,9 +116,10 @@ def test_agreement_by_hand() -> None:
     first = torch.zeros(2, 3, 16, 16)
     second = torch.full((2, 3, 16, 16), 0.2)
     found = picture_agreement([(first, second)], build_perceptual("efficientnet-lite0"))
-    assert found["psnr"] == pytest.approx(20, abs=1e-4)  # 10 log10(2² / 0.2²)
+    assert all(len(values) == 2 for values in found.values())
+    assert float(found["psnr"][1]) == pytest.approx(20, abs=1e-4)  # 10 log10(2² / 0.2²)
     # constant pictures: SSIM is its luminance term, (2ab + c) / (a² + b² + c) with a = 0.5, b = 0.6, c = 0.01²
-    assert found["ssim"] == pytest.approx((0.6 + 1e-4) / (0.25 + 0.36 + 1e-4), rel=1e-4)
+    assert float(found["ssim"][1]) == pytest.approx((0.6 + 1e-4) / (0.25 + 0.36 + 1e-4), rel=1e-4)
 
 
 @pytest.mark.parametrize(

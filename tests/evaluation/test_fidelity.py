@@ -20,6 +20,22 @@ def test_frechet_distance_of_known_gaussians() -> None:
     assert frechet_distance(first, first) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("n", "m"), [(10, 30), (30, 10), (31, 12)])
+def test_frechet_distance_of_few_pictures_is_that_of_many(n: int, m: int) -> None:
+    """The short form against torchmetrics' on the same features; float64, so to nine digits."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    from distilgan.evaluation.fidelity import _Given
+
+    torch.manual_seed(n)
+    first, second = torch.randn(n, 64), 2 * torch.randn(m, 64) + 0.5
+    metric = FrechetInceptionDistance(feature=_Given(64))
+    metric.set_dtype(torch.float64)
+    metric.update(first.double(), real=True)
+    metric.update(second.double(), real=False)
+    assert frechet_distance(first, second) == pytest.approx(float(metric.compute()), rel=1e-6)
+
+
 def test_kernel_distance_by_definition() -> None:
     """The unbiased estimator written out with loops."""
     torch.manual_seed(1)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from distilgan.data.images import ImageSet
 from distilgan.evaluation.card import model_card
-from distilgan.evaluation.evaluate import Protocol, evaluate
+from distilgan.evaluation.evaluate import evaluate
 from distilgan.evaluation.plots import line_plot, ticks
+from distilgan.evaluation.protocol import Protocol
 from distilgan.evaluation.report import write_report
 from distilgan.networks.stylegan2 import StyleGAN2
 from tests.recipes import stylekd_recipe
@@ -22,7 +23,7 @@ def test_report_is_one_self_contained_page(teacher_folder: Path, image_folder: P
         "".join(json.dumps({"images": i, "terms": {"gan": 1.0 / (i + 1), "pixel": 2.0}}) + "\n" for i in range(5))
     )
     network = StyleGAN2.from_pretrained(teacher_folder)
-    card = model_card(recipe, result, {})
+    card = model_card(recipe, result, {}, network)
     write_report(tmp_path / "report.html", recipe, result, network, network, ImageSet(image_folder, 16), log, card)
     page = (tmp_path / "report.html").read_text()
     assert "a &lt;b&gt; &amp; c" in page
@@ -36,7 +37,8 @@ def test_report_is_one_self_contained_page(teacher_folder: Path, image_folder: P
 
 
 def test_card_says_what_is_known_and_what_is_not(teacher_folder: Path, image_folder: Path) -> None:
-    card = model_card(stylekd_recipe(image_folder, teacher_folder), None, {})
+    network = StyleGAN2.from_pretrained(teacher_folder)
+    card = model_card(stylekd_recipe(image_folder, teacher_folder), None, {}, network)
     assert "not recorded; a student inherits the terms of its teacher and data" in card
     assert f"Teacher: `{teacher_folder}` (its licence: not recorded)" in card
 

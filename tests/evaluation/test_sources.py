@@ -51,7 +51,9 @@ def test_any_onnx_file_that_keeps_the_contract_is_a_source(tmp_path: Path) -> No
     source = open_source(str(_onnx(tmp_path / "x.onnx", ["n", 48], ["n", 3, 4, 4])))
     assert isinstance(source, OnnxFile)
     z = torch.randn(5, 48)
-    torch.testing.assert_close(source.images(z), z.reshape(5, 3, 4, 4))
+    torch.testing.assert_close(source.images({"z": z}), z.reshape(5, 3, 4, 4))
+    with pytest.raises(UserError, match=r"draws at truncation 1 alone, not 0\.5; give --truncation 1"):
+        open_source(str(tmp_path / "x.onnx"), truncation=0.5)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "taken"])

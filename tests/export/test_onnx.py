@@ -49,7 +49,7 @@ def test_facts_describe_the_files(exported: Path) -> None:
         assert 0 <= file["max_difference_from_torch"] < 1e-5
         assert str(Path.cwd()).encode() not in content
     assert sorted(p.name for p in exported.iterdir()) == ["export.json", "mapping.onnx", "model.onnx", "synthesis.onnx"]
-    assert onnx_facts(exported / "model.onnx")["macs"] == facts["macs"]
+    assert onnx_facts(open_session(exported / "model.onnx"), exported / "model.onnx")["macs"] == facts["macs"]
     model = onnx.load(str(exported / "model.onnx"))
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
 
@@ -92,3 +92,9 @@ def test_an_export_takes_the_place_of_nothing_but_an_export(exported: Path, tmp_
     before = (exported / "model.onnx").read_bytes()
     export_onnx(tiny_generator(), exported)
     assert (exported / "model.onnx").read_bytes() == before
+
+
+def test_a_truncation_that_would_be_dropped(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--truncation 0\.7: model\.onnx takes it as an input"):
+        export_onnx(tiny_generator(), tmp_path / "out", truncation=0.7)
+    assert not (tmp_path / "out").exists()

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from distilgan.data.feed import Batch
 from distilgan.errors import UserError
 from distilgan.losses.latent_direction import sefa_directions
-from distilgan.methods.adversarial import Engine
+from distilgan.methods.base import Engine
 from distilgan.methods.draws import Draws
 from distilgan.methods.stylekd import StyleKD
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -130,7 +131,7 @@ def test_scratch_needs_no_teacher(image_folder: Path, teacher_folder: Path) -> N
     )
     method = prepared(StyleKD(recipe))
     assert method.teacher is None
-    report = method.step([torch.randn(8, 3, 16, 16)], [Draws(0, 0, 8)])
+    report = method.step([Batch(torch.randn(8, 3, 16, 16))], [Draws(0, 0, 8)])
     assert {"gan", "discriminator", "r1"} <= set(report)
     assert "pixel" not in report
 
@@ -177,7 +178,7 @@ def test_terms_can_be_removed_one_by_one(image_folder: Path, teacher_folder: Pat
     for name in ("gan", "pixel", "perceptual", "latent_direction"):
         method = prepared(StyleKD(stylekd_recipe(image_folder, teacher_folder, losses={name: 0})))
         before = method.discriminator.b4.out.weight.clone()
-        report = method.step([torch.randn(8, 3, 16, 16)], [Draws(0, 0, 8)])
+        report = method.step([Batch(torch.randn(8, 3, 16, 16))], [Draws(0, 0, 8)])
         assert name not in report
         assert torch.equal(before, method.discriminator.b4.out.weight) == (name == "gan")
 
@@ -189,7 +190,7 @@ def test_path_length_with_a_frozen_mapping_network(image_folder: Path, teacher_f
     method = prepared(StyleKD(recipe))
     mapping = method.generator.mapping.fc0.weight.clone()
     method.steps = 4  # the first one has no target for path lengths
-    report = method.step([torch.randn(8, 3, 16, 16)], [Draws(0, 0, 8)])
+    report = method.step([Batch(torch.randn(8, 3, 16, 16))], [Draws(0, 0, 8)])
     assert float(report["path_length"]) > 0
     assert torch.equal(mapping, method.generator.mapping.fc0.weight)
 

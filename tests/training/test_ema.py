@@ -26,10 +26,12 @@ def test_rampup_forgets_the_start() -> None:
     torch.testing.assert_close(ema.network.weight, network.weight)
 
 
-def test_buffers_are_copied_and_nothing_requires_grad() -> None:
+def test_stored_moments_are_averaged_other_buffers_copied_and_nothing_requires_grad() -> None:
     network = nn.BatchNorm1d(2)
-    ema = EMA(network, half_life=100)
+    ema = EMA(network, half_life=8)
     network(torch.randn(8, 2))
     ema.update(network, 8, 1000)
-    assert torch.equal(ema.network.running_mean, network.running_mean)
+    torch.testing.assert_close(ema.network.running_mean, network.running_mean / 2)
+    torch.testing.assert_close(ema.network.running_var, (1 + network.running_var) / 2)
+    assert int(ema.network.num_batches_tracked) == 1
     assert not any(p.requires_grad for p in ema.network.parameters())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,32 @@ import pytest
 import torch
 from torch import Tensor
 
+from distilgan.data.feed import Feed
 from distilgan.data.images import ImageSet
+from distilgan.data.pair_writer import draw_pairs
 from distilgan.errors import Interrupted, RunFailed, UserError
 from distilgan.losses.adversarial import path_lengths
 from distilgan.methods import adversarial
 from distilgan.methods.gan import GAN
-from distilgan.pipeline import build_method
+from distilgan.pipeline import build_method, feed_of
 from distilgan.recipe import BaseRecipe, dump_recipe
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint
 from distilgan.training.hardware import start_hardware
 from distilgan.training.loop import fit, micro_batches, schedule
-from tests.recipes import gan_recipe, stylekd_recipe
+from tests.recipes import biggan_recipe, gan_recipe, stylekd_recipe, tinygan_recipe
+
+
+def prepared(recipe: Any) -> tuple[Any, Feed]:
+    images = ImageSet(recipe.data.path, recipe.data.resolution)
+    method = build_method(recipe, images)
+    return method, feed_of(method, images)
 
 
 def run(recipe: Any, out: Path) -> dict[str, Tensor]:
     out.mkdir(parents=True, exist_ok=True)
-    images = ImageSet(recipe.data.path, recipe.data.resolution)
-    network = fit(
-        build_method(recipe), recipe, images, out, recipe.seed, start_hardware("cpu", recipe.training.precision)
-    )
-    return network.state_dict()
+    method, feed = prepared(recipe)
+    hardware = start_hardware("cpu", recipe.training.precision)
+    return fit(method, recipe, feed, out, recipe.seed, hardware).state_dict()
 
 
 def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
@@ -47,11 +54,31 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing gets to clean up with its help."""
 
 
+@pytest.fixture
+def recipe_of(
+    image_folder: Path, teacher_folder: Path, labelled_folder: Path, conditional_teacher: Path, tmp_path: Path
+) -> Callable[..., BaseRecipe]:
+    """A tiny recipe of each method."""
+
+    def make(method: str, **changes: Any) -> BaseRecipe:
+        if method == "gan":
+            return gan_recipe(image_folder, **changes)
+        if method == "stylekd":
+            return stylekd_recipe(image_folder, teacher_folder, **changes)
+        if method == "biggan":
+            return biggan_recipe(labelled_folder, **changes)
+        if method == "tinygan-store":
+            store = draw_pairs(tmp_path / "store", conditional_teacher, "T", 24, shard_size=10)
+            changes["pairs"] = {"store": str(store)}
+        return tinygan_recipe(labelled_folder, conditional_teacher, **changes)
+
+    return make
+
+
 @pytest.mark.parametrize("precision", ["32", "bf16"])
-@pytest.mark.parametrize("method", ["gan", "stylekd"])
+@pytest.mark.parametrize("method", ["gan", "stylekd", "biggan", "tinygan", "tinygan-store"])
 def test_a_resumed_run_ends_bit_identical(
-    image_folder: Path,
-    teacher_folder: Path,
+    recipe_of: Callable[..., BaseRecipe],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
@@ -62,14 +89,11 @@ def test_a_resumed_run_ends_bit_identical(
         "training": {"images": 64, "checkpoint": 24, "precision": precision},
         "optimiser": {"warmup": 40, "decay": 0.5},
     }
-    if method == "gan":
-        recipe: BaseRecipe = gan_recipe(image_folder, **changes)
-    else:
-        recipe = stylekd_recipe(image_folder, teacher_folder, **changes)
+    recipe = recipe_of(method, **changes)
     expected = run(recipe, tmp_path / "whole")
 
     calls = 0
-    cls = type(build_method(recipe))
+    cls = type(prepared(recipe)[0])
     original = cls.step
 
     def step(self: Any, reals: Any, draws: Any) -> Any:
@@ -99,7 +123,7 @@ from pathlib import Path
 from distilgan.errors import Interrupted
 from distilgan.recipe import load_recipe
 from distilgan.data.images import ImageSet
-from distilgan.pipeline import build_method
+from distilgan.pipeline import build_method, feed_of
 from distilgan.training.hardware import start_hardware
 from distilgan.training.loop import fit
 import torch
@@ -107,8 +131,9 @@ torch.set_num_threads(1)
 recipe, out = load_recipe(sys.argv[1]), Path(sys.argv[2])
 out.mkdir(exist_ok=True)
 images = ImageSet(recipe.data.path, recipe.data.resolution)
+method = build_method(recipe, images)
 try:
-    fit(build_method(recipe), recipe, images, out, recipe.seed, start_hardware("cpu", "32"))
+    fit(method, recipe, feed_of(method, images), out, recipe.seed, start_hardware("cpu", "32"))
 except Interrupted as error:
     sys.exit(128 + error.signal_number)
 """
@@ -191,7 +216,7 @@ def test_accumulation_changes_nothing_but_rounding(image_folder: Path, micro: in
             image_folder, training={"images": 8, "micro_batch": size}, network={"mbstd_group": mbstd},
         )  # fmt: skip
         states.append(gradients_of_a_step(recipe))
-    assert {"w_avg", "path_mean"} <= set(states[0])
+    assert {"mapping.w_avg", "path_mean"} <= set(states[0])
     for name in states[0]:
         torch.testing.assert_close(states[0][name], states[1][name], atol=1e-6, rtol=1e-4, msg=name)
 
@@ -203,7 +228,7 @@ def test_running_means_of_a_short_run_are_plain_means(
     recipe = gan_recipe(
         image_folder, training={"images": 24}, regularisation={"path_length": 2, "path_length_interval": 1}
     )
-    method = build_method(recipe)
+    method, feed = prepared(recipe)
     averages: list[Tensor] = []
     lengths: list[Tensor] = []
 
@@ -214,8 +239,7 @@ def test_running_means_of_a_short_run_are_plain_means(
     track_average = GAN._track_average
     monkeypatch.setattr(GAN, "_track_average", lambda self, w: (averages.append(w.clone()), track_average(self, w)))
     monkeypatch.setattr(adversarial, "path_lengths", measure)
-    images = ImageSet(recipe.data.path, recipe.data.resolution)
-    fit(method, recipe, images, tmp_path, recipe.seed, start_hardware("cpu", "32"))
+    fit(method, recipe, feed, tmp_path, recipe.seed, start_hardware("cpu", "32"))
     assert len(averages) == len(lengths) == 3
     torch.testing.assert_close(method.generator.mapping.w_avg, torch.stack(averages).mean(0))
     torch.testing.assert_close(method.path_mean, torch.stack(lengths).mean())
@@ -223,7 +247,7 @@ def test_running_means_of_a_short_run_are_plain_means(
 
 def gradients_of_a_step(recipe: Any) -> dict[str, Tensor]:
     """The generator's and the discriminator's gradients of a step with all regularisers, and the running means after it."""
-    method = build_method(recipe)
+    method, feed = prepared(recipe)
     method.steps = 4  # a multiple of the intervals; the very first step has no target for path lengths
     found: dict[str, Tensor] = {}
     original = type(method)._update
@@ -238,9 +262,10 @@ def gradients_of_a_step(recipe: Any) -> dict[str, Tensor]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        images = ImageSet(recipe.data.path, recipe.data.resolution)
-        fit(method, recipe, images, Path(folder), recipe.seed, start_hardware("cpu", "32"))
-    return {**found, "w_avg": method.generator.mapping.w_avg.clone(), "path_mean": method.path_mean.clone()}
+        fit(method, recipe, feed, Path(folder), recipe.seed, start_hardware("cpu", "32"))
+    state = method.generator.state_dict()
+    moved = {k: v.clone() for k, v in state.items() if k.endswith(("w_avg", "running_mean", "running_var"))}
+    return {**found, **moved, **({"path_mean": method.path_mean.clone()} if hasattr(method, "path_mean") else {})}
 
 
 WORKER = """
@@ -255,15 +280,17 @@ if os.environ["RANK"] == "0":
 """
 
 
-@pytest.mark.parametrize("method", ["gan", "stylekd"])
+@pytest.mark.parametrize("method", ["gan", "stylekd", "biggan", "tinygan"])
 def test_two_processes_have_the_gradients_of_one(
-    image_folder: Path, teacher_folder: Path, tmp_path: Path, method: str
+    recipe_of: Callable[..., BaseRecipe], tmp_path: Path, method: str
 ) -> None:
-    """torchrun with gloo and the same global batch; tolerance: the order of float32 sums."""
+    """torchrun with gloo and the same global batch, batch normalisation included; tolerance: the order of float32 sums."""
+    changes: dict[str, Any] = {"training": {"images": 8}}
     if method == "gan":
-        recipe: BaseRecipe = gan_recipe(image_folder, training={"images": 8}, network={"conv_clamp": None})
-    else:
-        recipe = stylekd_recipe(image_folder, teacher_folder, training={"images": 8})
+        changes["network"] = {"conv_clamp": None}
+    elif method == "tinygan":
+        changes["losses"] = {"adversarial_every": 1, "pixel_fall": None}
+    recipe = recipe_of(method, **changes)
     expected = gradients_of_a_step(recipe)
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
     (tmp_path / "worker.py").write_text(WORKER)
@@ -368,7 +395,7 @@ def test_batches_that_do_not_fit_are_refused(image_folder: Path) -> None:
         recipe = gan_recipe(
             image_folder, training={"batch": batch, "micro_batch": size}, network={"mbstd_group": mbstd}
         )
-        return micro_batches(build_method(recipe), recipe.training, processes)
+        return micro_batches(prepared(recipe)[0], recipe.training, processes)
 
     assert micro(2, 16, 4) == 2
     assert micro(1, 6, None) == 1

@@ -1,14 +1,14 @@
 """Image sets: a folder or a zip of any mix of files, as one tensor source.
 
 Reads the layout of StyleGAN's dataset tool (any folders, an optional `dataset.json` with labels) and any other tree of
-files whose names end like an image's (`EXTENSIONS`). Pixels come out as uint8 RGB [3, R, R].
+files whose names end like an image's (`EXTENSIONS`), one folder a class or not. Pixels come out as uint8 RGB [3, R, R].
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
-import json
 import os
 import warnings
 import zipfile
@@ -23,6 +23,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from distilgan.data.labels import in_turn, read_labels
 from distilgan.errors import UserError
 from distilgan.files import file_sha256
 
@@ -62,7 +63,7 @@ def files_below(folder: Path) -> list[str]:
             subfolders.clear()
             continue
         visited.add(os.path.realpath(root))
-        names += [str(Path(root, file).relative_to(folder)) for file in files if Path(root, file).is_file()]
+        names += [Path(root, file).relative_to(folder).as_posix() for file in files if Path(root, file).is_file()]
     return sorted(names)
 
 
@@ -156,7 +157,7 @@ class ImageSet:
         path: a folder, a .zip, or builtin:NAME.
         resolution: output size; None takes the first image's shorter side.
         strict: raise on the first unusable file instead of skipping it.
-        limit: use the first so many images.
+        limit: use the first so many images; of a labelled set the first ones of each class in turn.
 
     Attributes:
         skipped: the unusable files, named. Filled while decoding; sets that fit into memory are decoded at once.
@@ -180,7 +181,9 @@ class ImageSet:
         self.skipped: list[Skipped] = []
         self.strict = strict
         self.names = names
-        self._labels = self._read_labels()
+        self._labels = read_labels(
+            self.path, names, self._source.read if "dataset.json" in self._source.names else None
+        )
         self.resolution = resolution or self._first_size()
         self._pixels: Tensor | None = None
         count = min(limit or len(names), len(names))
@@ -193,18 +196,62 @@ class ImageSet:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        """uint8 RGB, [3, R, R]. In a set too big for memory a damaged file is replaced by the next whole one."""
+        """uint8 RGB, [3, R, R]. In a set too big for memory a damaged file is replaced by the next whole one of its class."""
         if self._pixels is not None:
             return self._pixels[index]
+        label = self._label(self.names[index])
         for name in self.names[index:] + self.names[:index]:
-            pixels = self._decode(name)
+            pixels = self._decode(name) if self._label(name) == label else None
             if pixels is not None:
                 return pixels
         raise UserError(f"{self.path}: none of its images can be read any more ({self._first_complaint()})")
 
-    def label(self, index: int) -> int | list[float] | None:
-        """The label of an image in dataset.json, if there is one."""
-        return self._labels.get(self.names[index].replace("\\", "/"))
+    def _label(self, name: str) -> int | None:
+        return self._labels.numbers.get(name)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether each image has a class: in dataset.json, or by the folder that it lies in."""
+        return bool(self._labels.numbers)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, empty where the set has none."""
+        return self._labels.names
+
+    @functools.cached_property
+    def labels(self) -> Tensor:
+        """Class numbers, int64 [len].
+
+        Raises:
+            UserError: there are none, or not one for every image.
+        """
+        if not self.labelled:
+            raise UserError(f"{self.path}: has no classes; give labels in dataset.json, or one folder for each class")
+        if self._labels.stray is not None:
+            raise UserError(
+                f"{self.path}: dataset.json has a label for {self._labels.stray}, which is not there; labels and images are "
+                "not of one set"
+            )
+        found = [self._label(name) for name in self.names]
+        without = [name for name, label in zip(self.names, found, strict=True) if label is None]
+        if without:
+            raise UserError(
+                f"{self.path}: dataset.json has labels for {len(found) - len(without)} of {len(found)} images; "
+                f"{without[0]} has none"
+            )
+        return torch.tensor(found, dtype=torch.int64)
+
+    @property
+    def num_classes(self) -> int:
+        """As many as have names, and at least one more than the highest class number."""
+        return max(len(self.class_names), int(self.labels.max()) + 1)
+
+    def check_classes(self, count: int, whose: str) -> None:
+        """Raise UserError when the set has no classes, or others than the `count` of the generator named `whose`."""
+        highest = int(self.labels.max())
+        if highest >= count:
+            raise UserError(f"{self.path}: has class {highest}, but {whose} only 0 to {count - 1}")
 
     def batches(self, size: int, count: int | None = None) -> Iterator[Tensor]:
         """The first `count` images in order, as uint8 batches."""
@@ -221,7 +268,10 @@ class ImageSet:
     def _use(self, read: Callable[[str], T | None], limit: int | None) -> list[T]:
         """Keep the names that `read` can read, the first `limit` of them; what it read is returned."""
         good: dict[str, T] = {}
-        for name in self.names:
+        names = self.names
+        if limit and self.labelled:
+            names = [names[i] for i in in_turn([self._labels.numbers.get(name, -1) for name in names])]
+        for name in names:
             found = read(name)
             if found is not None:
                 good[name] = found
@@ -279,17 +329,6 @@ class ImageSet:
             except Exception:  # noqa: S112 - reported when the set is decoded
                 continue
         return 8  # none can be read: decoding them says why
-
-    def _read_labels(self) -> dict[str, int | list[float]]:
-        if "dataset.json" not in self._source.names:
-            return {}
-        try:
-            labels = json.loads(self._source.read("dataset.json")).get("labels")
-            return {str(name): label for name, label in labels or []}
-        except OSError as error:
-            raise UserError(f"{self.path}: dataset.json cannot be read ({error})") from error
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise UserError(f"{self.path}: dataset.json is not {{'labels': [[name, label], ...]}} ({error})") from error
 
 
 def _refuse_tiny(image: Image.Image) -> None:

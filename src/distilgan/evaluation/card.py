@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from distilgan.evaluation.evaluate import Result
-from distilgan.recipe import BaseRecipe, StyleKDRecipe
+from distilgan.evaluation.protocol import Result
+from distilgan.networks.generator import ImageGenerator
+from distilgan.recipe import BaseRecipe, DistillRecipe
 
 
-def model_card(recipe: BaseRecipe, result: Result | None, facts: dict[str, Any]) -> str:
+def model_card(recipe: BaseRecipe, result: Result | None, facts: dict[str, Any], network: ImageGenerator) -> str:
     """Markdown with what the network is, how it was made, what was measured and whose terms apply.
 
     `facts` is the generator's config.json.
     """
+    latent = ", ".join(map(str, network.latent.shape))
+    arguments = "**generator.sample_inputs(4)" if network.num_classes else f"torch.randn(4, {latent})"
     lines = [
         "---",
         "library_name: distilgan",
@@ -22,19 +25,21 @@ def model_card(recipe: BaseRecipe, result: Result | None, facts: dict[str, Any])
         "",
         f"# {recipe.name}",
         "",
-        recipe.description or "A StyleGAN2 generator.",
+        recipe.description or f"A generator of the family {facts.get('family')}.",
         "",
         "```python",
         "import distilgan, torch",
         "",
         'generator = distilgan.load("student/")  # this folder',
-        "images = generator(torch.randn(4, generator.config.z_dim))  # [4, 3, R, R] in [-1, 1]",
+        f"images = generator({arguments})  # [4, 3, R, R] in [-1, 1]",
         "```",
         "",
+        f"- Takes latents {network.latent.words}"
+        + (f" and one of {network.num_classes} classes." if network.num_classes else "."),
         f"- Made by distilgan with the recipe `{recipe.name}`, seed {recipe.seed}, {recipe.training.images} images seen.",
         f"- Data: `{recipe.data.path}` at {recipe.data.resolution} px.",
     ]
-    if isinstance(recipe, StyleKDRecipe) and recipe.teacher:
+    if isinstance(recipe, DistillRecipe) and recipe.teacher:
         terms = facts.get("teacher_licence") or "not recorded"
         lines.append(f"- Teacher: `{recipe.teacher}` (its licence: {terms}).")
     lines.append(
@@ -47,9 +52,9 @@ def model_card(recipe: BaseRecipe, result: Result | None, facts: dict[str, Any])
         lines += ["", protocol_sentence(result)]
     if result is not None and result.cost:
         lines += ["", "## Cost of one picture", "", "| | parameters | MACs | latency p50 |", "|---|---|---|---|"]
-        for label, facts in result.cost.items():
+        for label, cost in result.cost.items():
             lines.append(
-                f"| {label} | {count(facts.get('parameters'))} | {count(facts.get('macs'))} | {facts['latency_ms_p50']:.1f} ms |"
+                f"| {label} | {count(cost.get('parameters'))} | {count(cost.get('macs'))} | {cost['latency_ms_p50']:.1f} ms |"
             )
     return "\n".join(lines) + "\n"
 
@@ -62,9 +67,12 @@ def protocol_sentence(result: Result) -> str:
         if "reference_data" in p
         else "no data"
     )
+    noise = " with stored noise" if p.get("noise") else ""
+    other = p.get("teacher_truncation")
+    beside = f" (teacher {other:g})" if other is not None and other != p["truncation"] else ""
     held = {True: " (held out)", False: " (the training images)", None: ""}[p.get("held_out")]
     return (
-        f"{p['samples']} pictures at truncation {p['truncation']} with stored noise, against {against}{held}; features: "
+        f"{p['samples']} pictures at truncation {p['truncation']:g}{noise}{beside}, against {against}{held}; features: "
         f"{p['extractor']}, {p['resize']}; seed {p['seed']}; torch {p['versions']['torch']}."
     )
 

@@ -1,7 +1,8 @@
 """What a network costs: parameters, multiply-accumulates, activation memory, time.
 
 MACs follow the convention of the GAN-compression papers (CAGC, StyleKD): products with learned weights only, a transposed
-convolution counted at its input's resolution; fixed FIR filters, demodulation and element-wise work are not counted.
+convolution counted at its input's resolution; fixed FIR filters, demodulation and element-wise work are not counted. The
+matrix products of self-attention are.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from distilgan.networks.conditional import Attention, ClassEmbedding
 from distilgan.networks.layers import Conv2d, Linear
 from distilgan.networks.stylegan2 import SynthesisLayer, ToRGB
 
@@ -27,6 +29,12 @@ def _convolution(layer: Any, x: Tensor, y: Tensor) -> int:
     return int(layer.weight[0].numel() * layer.weight.shape[0] * pixels.shape[2] * pixels.shape[3])
 
 
+def _attention(layer: Attention, x: Tensor, y: Tensor) -> int:
+    """The two products between positions; its convolutions are counted as such."""
+    positions, channels = x.shape[2] * x.shape[3], x.shape[1]
+    return int(positions * (positions // 4) * (channels // 8 + channels // 2))
+
+
 _RULES: dict[type[nn.Module], Rule] = {
     Linear: lambda layer, x, y: int(layer.weight.numel()),
     nn.Linear: lambda layer, x, y: int(layer.weight.numel()),
@@ -34,6 +42,8 @@ _RULES: dict[type[nn.Module], Rule] = {
     ToRGB: _convolution,
     Conv2d: _convolution,
     nn.Conv2d: _convolution,
+    Attention: _attention,
+    ClassEmbedding: lambda layer, x, y: 0,
 }
 
 

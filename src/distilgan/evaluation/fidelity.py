@@ -1,6 +1,7 @@
 """How far apart two sets of pictures are, from their feature vectors.
 
-FID and KID are torchmetrics'; precision, recall, density and coverage are here, because it has none.
+FID and KID are torchmetrics' (FID of few pictures by the same formula in a cheaper form); precision, recall, density and
+coverage are here, because it has none.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
 
     Biased upwards for few samples, strongly so for N < D; compare only values of equal N. Heusel et al. 2017, equation 6.
     """
+    if min(len(first), len(second)) <= first.shape[1] // 2:
+        return _frechet_distance_of_few(first.double(), second.double())
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     metric = FrechetInceptionDistance(feature=_Given(first.shape[1]), sync_on_compute=False)
@@ -40,12 +43,25 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     return float(metric.compute())
 
 
+def _frechet_distance_of_few(first: Tensor, second: Tensor) -> float:
+    """The same without a D by D matrix.
+
+    With centred features A/√(N-1) and B/√(M-1) for Σ = AᵀA and Σ' = BᵀB, the eigenvalues of ΣΣ' are the squared singular
+    values of ABᵀ.
+    """
+    a, b = ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (first, second))
+    gap = (first.mean(0) - second.mean(0)).square().sum()
+    root = torch.linalg.svdvals(a @ b.t()).sum()
+    return float(gap + a.square().sum() + b.square().sum() - 2 * root)
+
+
 def kernel_distance(first: Tensor, second: Tensor) -> float:
     """KID: the unbiased MMD² with kernel (xᵀy / D + 1)³ of [N, D] and [M, D]; can be slightly negative.
 
     Deterministic, unlike the usual mean over random subsets: both sets are cut into pieces of min(N, M, 5000), a last one
-    reaching back so that every sample counts, and the mean over pairs of pieces is taken. Each piece is unbiased, so the
-    mean is. Binkowski et al. 2018, section 4.
+    reaching back so that every sample counts, and the mean over pairs of pieces is taken. Of sets in random order each
+    piece is unbiased, so the mean is; classes in turn lower it by at most their spread over the piece's length. A set
+    sorted by class has to be mixed first: its pieces are single classes. Binkowski et al. 2018, section 4.
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 
@@ -74,8 +90,8 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float]
     """Precision, recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) by k-nearest-neighbour balls.
 
     Args:
-        real, fake: features [N, D], [M, D]; N = M, or the radii do not compare. k: neighbour that sets each ball's radius
-            (5 as in Naeem et al.).
+        real, fake: features [N, D], [M, D]; N = M, or the radii do not compare. Cut mixed sets for it, not sorted ones.
+        k: neighbour that sets each ball's radius (5 as in Naeem et al.).
     Returns:
         precision: share of fakes inside any real ball. recall: share of reals inside any fake ball. density: mean number of
         real balls around a fake, over k (can exceed 1). coverage: share of reals whose ball holds a fake.

@@ -10,6 +10,9 @@ import torch
 
 from distilgan.errors import UserError
 
+PREFIX = "distilgan."
+"""Of the metadata keys that an export writes."""
+
 
 def open_session(path: Path, threads: int | None = None) -> Any:
     """An ONNX Runtime session on the CPU, with torch's number of threads.
@@ -30,15 +33,18 @@ def open_session(path: Path, threads: int | None = None) -> Any:
         raise UserError(f"{path}: not an ONNX file, or a damaged one; export it again") from error
 
 
-def onnx_facts(path: Path) -> dict[str, Any]:
+def stored_facts(session: Any) -> dict[str, str]:
+    """What the export wrote into the file, by name; empty for files of others."""
+    stored = session.get_modelmeta().custom_metadata_map
+    return {key.removeprefix(PREFIX): value for key, value in stored.items() if key.startswith(PREFIX)}
+
+
+def onnx_facts(session: Any, path: Path) -> dict[str, Any]:
     """Parameters and MACs that the export wrote into the file, and its size."""
+    stored, facts = stored_facts(session), {"file_bytes": path.stat().st_size}
+    if "macs" in stored:
+        return facts | {"parameters": int(stored["parameters"]), "macs": int(stored["macs"])}
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
-    stored = {p.key: p.value for p in model.metadata_props}
-    facts: dict[str, Any] = {"file_bytes": path.stat().st_size}
-    if "distilgan.macs" in stored:
-        facts |= {"parameters": int(stored["distilgan.parameters"]), "macs": int(stored["distilgan.macs"])}
-    else:
-        facts["parameters"] = sum(int(np.prod(t.dims)) for t in model.graph.initializer)
-    return facts
+    return facts | {"parameters": sum(int(np.prod(t.dims)) for t in model.graph.initializer)}

@@ -7,19 +7,21 @@ import html
 import io
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from distilgan.data.grid import picture_grid
+from distilgan.data.grid import picture_grid, real_row
 from distilgan.data.images import ImageSet, to_uint8
 from distilgan.evaluation.card import count, figure, protocol_sentence
-from distilgan.evaluation.evaluate import Result
 from distilgan.evaluation.plots import line_plot
+from distilgan.evaluation.protocol import Result
+from distilgan.evaluation.sources import class_turns
 from distilgan.files import write_atomic
-from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.networks.generator import ImageGenerator
 from distilgan.recipe import BaseRecipe
 from distilgan.runs import read_log
 
@@ -37,6 +39,7 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } tr + tr td
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 1rem; }
 .plot { width: 100%; } .grid { stroke: var(--line); } .tick { font-size: 10px; fill: var(--dim); } .key { font-size: 12px; }
 pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: .8rem; font-size: 12.5px; }
+.wide { overflow-x: auto; }
 .rows { display: grid; grid-template-columns: 4.5rem 1fr; gap: .3rem .6rem; align-items: center; }
 """
 
@@ -44,9 +47,12 @@ pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; paddi
 _PLOTS = (
     ("generator terms (raw)", ("gan", "pixel", "perceptual")),
     ("latent direction (raw)", ("latent_direction",)),
-    ("discriminator", ("discriminator",)),
+    ("feature distance (raw)", ("feature",)),
+    ("critic on the student (raw)", ("distill_gan",)),
+    ("feature moments (raw)", ("moments",)),
+    ("discriminator", ("discriminator", "critic_distill", "critic_gan")),
     ("R1 penalty (raw)", ("r1",)),
-    ("mean scores", ("score_real", "score_fake")),
+    ("mean scores", ("score_real", "score_fake", "score_random", "score_teacher", "score_student")),
     ("gradient norms", ("gradient_generator", "gradient_discriminator")),
     ("path length", ("path_length",)),
 )
@@ -60,29 +66,54 @@ _MEANING = {
     "psnr": "dB, same latents as the teacher",
     "ssim": "structural similarity, same latents as the teacher",
     "perceptual": "feature distance, same latents as the teacher",
+    "intra_fid": "Fréchet distance of one class",
+    "intra_kid": "kernel distance of one class",
+    "accuracy_real": "of the same classifier on held-out real pictures: what can be reached",
+    "accuracy": "share of pictures that a classifier of real ones gives the right class",
+    "cas": "share of real pictures that a classifier of these gives the right class",
 }
+
+
+@dataclass
+class _Painter:
+    """Draws one of the networks as the report shows it."""
+
+    label: str
+    network: ImageGenerator
+    truncation: float = 1.0
+
+    @torch.no_grad()
+    def __call__(self, z: Tensor, label: Tensor | None) -> tuple[str, Tensor]:
+        given = {"z": z} if label is None else {"z": z, "label": label}
+        return self.label, to_uint8(self.network(**given, truncation=self.truncation))
 
 
 def write_report(
     path: Path,
     recipe: BaseRecipe,
     result: Result,
-    student: StyleGAN2,
-    teacher: StyleGAN2 | None,
+    student: ImageGenerator,
+    teacher: ImageGenerator | None,
     images: ImageSet,
     log: Path,
     card: str,
 ) -> None:
     """Write the page of a finished run."""
+    painters = [_Painter("generator" if teacher is None else "student", student, result.protocol["truncation"])]
+    if teacher is not None:
+        truncation = result.protocol.get("teacher_truncation")
+        painters.insert(0, _Painter("teacher", teacher, painters[0].truncation if truncation is None else truncation))
+    by_class = [_class_pictures(painters, result, recipe.seed), _class_table(result)] if student.num_classes else []
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>",
         f"<title>{html.escape(recipe.name)}</title><style>{_STYLE}</style>",
         f"<h1>{html.escape(recipe.name)}</h1><p class='sub'>{html.escape(recipe.description)}</p>",
         _facts(result),
         "<h2>Same latents, teacher and student</h2>" if teacher else "<h2>Samples</h2>",
-        _pictures(student, teacher, images, recipe.seed),
+        _pictures(painters, images, recipe.seed),
+        *(["<h2>Class by class</h2>", *by_class] if by_class else []),
         "<h2>Between latents</h2>",
-        _interpolation(student, teacher, recipe.seed),
+        _interpolation(painters, recipe.seed),
         "<h2>Quality</h2>",
         _metric_table(result),
         "<h2>Cost of one picture</h2>",
@@ -100,10 +131,11 @@ def _facts(result: Result) -> str:
     student, teacher = result.cost.get("student", {}), result.cost.get("teacher", {})
     boxes = []
     if student and teacher:
-        rest = [c["parameters"] - c["parameters_mapping"] for c in (teacher, student)]
+        rest = [c["parameters"] - c.get("parameters_mapping", 0) for c in (teacher, student)]
+        outside = " outside the mapping network" if "parameters_mapping" in student else ""
         boxes += [
             (f"1/{teacher['macs'] / student['macs']:.1f}", "of the teacher's multiply-adds"),
-            (f"1/{rest[0] / rest[1]:.1f}", "of its parameters outside the mapping network"),
+            (f"1/{rest[0] / rest[1]:.1f}", f"of its parameters{outside}"),
             (
                 f"1/{teacher['latency_ms_p50'] / student['latency_ms_p50']:.1f}",
                 f"of its time, {student['threads']} threads",
@@ -120,37 +152,74 @@ def _facts(result: Result) -> str:
     return "<div class='facts'>" + "".join(f"<div><b>{b}</b>{html.escape(t)}</div>" for b, t in boxes) + "</div>"
 
 
-@torch.no_grad()
-def _pictures(student: StyleGAN2, teacher: StyleGAN2 | None, images: ImageSet, seed: int, columns: int = 12) -> str:
-    generator = torch.Generator().manual_seed(seed + 1)
-    z = torch.randn(2 * columns, student.config.z_dim, generator=generator)
-    rows = [("data", torch.stack([images[i % len(images)] for i in range(columns)]))]
-    for part in torch.split(z, columns):
-        if teacher is not None:
-            rows.append(("teacher", to_uint8(teacher(part))))
-        rows.append(("student" if teacher is not None else "generator", to_uint8(student(part))))
+def _pictures(painters: list[_Painter], images: ImageSet, seed: int, columns: int = 12) -> str:
+    student = painters[-1].network
+    z = student.latent.draw(2 * columns, torch.Generator().manual_seed(seed + 1))
+    label = class_turns(columns, student.num_classes) if student.num_classes else None
+    rows = [("data", real_row(images, columns, label))]
+    rows += [paint(part, label) for part in torch.split(z, columns) for paint in painters]
     return _rows(rows)
 
 
-@torch.no_grad()
-def _interpolation(student: StyleGAN2, teacher: StyleGAN2 | None, seed: int, columns: int = 12) -> str:
-    """From one z to another along the sphere, teacher above student."""
+def _class_pictures(painters: list[_Painter], result: Result, seed: int, columns: int = 12, most: int = 20) -> str:
+    """The same latents in every class; of many classes those that are worst, best and between."""
+    student = painters[-1].network
+    z = student.latent.draw(columns, torch.Generator().manual_seed(seed + 3))
+    ranked = next((v for name, v in result.classes.items() if name.startswith("intra_kid")), {})
+    classes = sorted(ranked, key=ranked.__getitem__) or list(range(student.num_classes))
+    chosen = (
+        classes if len(classes) <= most else [classes[round(i * (len(classes) - 1) / (most - 1))] for i in range(most)]
+    )
+    rows = []
+    for number in sorted(chosen) if len(classes) <= most else chosen:
+        label = torch.full((columns,), number)
+        for paint in painters:
+            who, pixels = paint(z, label)
+            name = _class_name(result, number) if paint is painters[0] else ""
+            rows.append((f"{name} {who}".strip(), pixels))
+    return _rows(rows)
+
+
+def _class_name(result: Result, number: int) -> str:
+    return result.class_names[number] if number < len(result.class_names) else f"class {number}"
+
+
+def _class_table(result: Result, most: int = 40) -> str:
+    """One line a class, teacher's figure beside the student's, the worst class first."""
+    if not result.classes:
+        return ""
+    names = list(result.classes)
+    heads = [n if n not in result.teacher_classes else f"{n} (teacher)" for n in names]
+    ranked = next((v for name, v in result.classes.items() if name.startswith("intra_kid")), result.classes[names[0]])
+    rows = [_row("th", "class", *heads)]
+    for number in sorted(ranked, key=ranked.__getitem__, reverse=True)[:most]:
+        cells = []
+        for name in names:
+            beside = result.teacher_classes.get(name, {}).get(number)
+            cells.append(figure(result.classes[name].get(number)) + ("" if beside is None else f" ({figure(beside)})"))
+        rows.append(_row("td", _class_name(result, number), *cells))
+    left = f"<p class='dim'>The worst {most} of {len(ranked)} classes.</p>" if len(ranked) > most else ""
+    return f"<div class='wide'><table>{''.join(rows)}</table></div>{left}"
+
+
+def _interpolation(painters: list[_Painter], seed: int, columns: int = 12) -> str:
+    """From one z to another along the sphere, teacher above student; between classes nothing changes."""
+    student = painters[-1].network
     generator = torch.Generator().manual_seed(seed + 2)
     rows = []
-    for _ in range(2):
-        first, second = torch.randn(2, 1, student.config.z_dim, generator=generator)
-        t = torch.linspace(0, torch.pi / 2, columns)[:, None]
+    for row in range(2):
+        first, second = student.latent.draw(2, generator)
+        t = torch.linspace(0, torch.pi / 2, columns).reshape(-1, *[1] * len(student.latent.shape))
         z = torch.cos(t) * first + torch.sin(t) * second
-        if teacher is not None:
-            rows.append(("teacher", to_uint8(teacher(z))))
-        rows.append(("student" if teacher is not None else "generator", to_uint8(student(z))))
+        label = torch.full((columns,), row % student.num_classes) if student.num_classes else None
+        rows += [paint(z, label) for paint in painters]
     return _rows(rows)
 
 
 def _rows(rows: list[tuple[str, Tensor]]) -> str:
     cells = [
         f"<span class='dim'>{name}</span><img alt='{name}' src='{_data_uri(picture_grid([row]))}'>"
-        for name, row in rows
+        for name, row in ((html.escape(name), row) for name, row in rows)  # a class is named by whoever made the data
     ]
     return f"<div class='rows'>{''.join(cells)}</div>"
 

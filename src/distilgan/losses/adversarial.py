@@ -19,6 +19,16 @@ def discriminator_logistic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     return F.softplus(-real_scores.float()).mean() + F.softplus(fake_scores.float()).mean()
 
 
+def generator_hinge(fake_scores: Tensor) -> Tensor:
+    """-mean D(G(z)); value in (-∞, ∞). Lim and Ye, "Geometric GAN", 2017, equation 13; Miyato et al. 2018, equation 17."""
+    return -fake_scores.float().mean()
+
+
+def discriminator_hinge(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z))); value in [0, ∞). Miyato et al. 2018, equation 16."""
+    return F.relu(1 - real_scores.float()).mean() + F.relu(1 + fake_scores.float()).mean()
+
+
 def r1_penalty(real_scores: Tensor, real_images: Tensor) -> Tensor:
     """E ‖∇_x D(x)‖², without γ/2; `real_images` [N, ...] must require grad. Mescheder et al. 2018, equation 9."""
     (gradient,) = torch.autograd.grad(real_scores.sum(), real_images, create_graph=True)

@@ -6,35 +6,23 @@ path-length regularisation). Sources: Goodfellow et al. 2014; Mescheder et al. 2
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from distilgan.data.feed import Batch
 from distilgan.errors import UserError
 from distilgan.losses.adversarial import discriminator_logistic, generator_nonsaturating, path_lengths, r1_penalty
+from distilgan.methods.base import Engine, Method, Terms, add_terms
 from distilgan.methods.draws import Draws
 from distilgan.networks.augment import DRAWS, diffaugment
 from distilgan.networks.layers import deviation_group
 from distilgan.networks.stylegan2 import GeneratorOutput, StyleGAN2
 from distilgan.networks.stylegan2_discriminator import Discriminator
-from distilgan.recipe import Optimiser, Regularisation, Training
-
-Terms = dict[str, Tensor]
-
-
-@dataclass
-class Engine:
-    """How the loop runs tensors: supplied by the loop, so that methods know nothing of devices and processes."""
-
-    backward: Callable[[Tensor], None]
-    autocast: Callable[[], AbstractContextManager[Any]]
-    no_sync: Callable[[nn.Module], AbstractContextManager[Any]]
-    mean_over_processes: Callable[[Tensor], Tensor]
+from distilgan.recipe import Optimiser, Regularisation, StyleTraining
 
 
 @dataclass
@@ -47,23 +35,16 @@ class Views:
     inputs: dict[str, Any]  # what the generator was called with
 
 
-class AdversarialMethod(ABC):
-    """Owns a generator, its discriminator and their optimisers.
-
-    Attributes:
-        generator, discriminator: the plain networks.
-        played: the same, wrapped by the loop for training (precision, processes); set by `prepare`.
-    """
+class AdversarialMethod(Method):
+    """Two StyleGAN2 players; the generator's terms besides `gan` are the subclass's."""
 
     generator: StyleGAN2
     discriminator: Discriminator
-    weights: dict[str, float]
 
-    def __init__(self, regularisation: Regularisation, optimiser: Optimiser, training: Training) -> None:
-        self.regularisation, self.training = regularisation, training
-        self._optimiser = optimiser
+    def __init__(self, regularisation: Regularisation, optimiser: Optimiser, training: StyleTraining) -> None:
+        super().__init__(optimiser, training)
+        self.regularisation, self.style_mixing = regularisation, training.style_mixing
         self.path_mean = torch.zeros([])
-        self.steps = 0
 
     # -- what a method says ------------------------------------------------------------------------------------------
 
@@ -75,9 +56,8 @@ class AdversarialMethod(ABC):
     def terms(self, views: Views, draws: Draws) -> Terms:
         """The generator's raw terms besides `gan`, by name."""
 
-    def references(self, inputs: dict[str, Tensor], noise: list[Tensor]) -> Tensor | None:
-        """The teacher's pictures for the sample grid, if there is a teacher."""
-        return None
+    def grid_inputs(self, n: int, generator: torch.Generator) -> dict[str, Any]:
+        return {**super().grid_inputs(n, generator), "noise": self.generator.sample_noise(n, generator)}
 
     def check_share(self, samples: int) -> None:
         """Raise UserError when a step cannot be made of shares of `samples` samples."""
@@ -88,43 +68,22 @@ class AdversarialMethod(ABC):
                 f"of {group}, the group of the discriminator's minibatch deviation; enlarge the batch or training.micro_batch"
             )
 
-    def frozen(self) -> list[nn.Module]:
-        """Networks that do not train but must move to the device."""
-        return []
-
-    # -- what the loop calls -----------------------------------------------------------------------------------------
-
-    def trainable(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator, "discriminator": self.discriminator}
-
-    def optimisers(self) -> dict[str, torch.optim.Adam]:
-        """Adam for each player. Lazy regularisers join the main update, so that needs no correction for extra steps."""
-        o = self._optimiser
-
-        def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
-            return torch.optim.Adam(network.parameters(), lr=lr, betas=(o.beta1, o.beta2), eps=1e-8, fused=True)
-
-        return {
-            "generator": adam(self.generator, o.lr),
-            "discriminator": adam(self.discriminator, o.discriminator_lr or o.lr),
-        }
-
     def prepare(
         self, played: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer], engine: Engine
     ) -> None:
-        """Take the wrapped networks and optimisers from the loop."""
-        self.played, self.optimiser, self.engine = played, optimisers, engine
+        super().prepare(played, optimisers, engine)
         self.path_mean = self.path_mean.to(next(self.generator.parameters()).device)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"path_mean": self.path_mean, "steps": self.steps}
+        return {**super().state_dict(), "path_mean": self.path_mean}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.path_mean, self.steps = state["path_mean"].to(self.path_mean.device), int(state["steps"])
+        super().load_state_dict(state)
+        self.path_mean = state["path_mean"].to(self.path_mean.device)
 
-    def step(self, reals: list[Tensor], draws: list[Draws]) -> Terms:
-        """One update of both players from micro-batches of real pictures [n, 3, R, R]; returns detached raw terms."""
+    def step(self, batches: list[Batch], draws: list[Draws]) -> Terms:
         report: Terms = {}
+        reals = [batch.images for batch in batches]
         inputs = [self.inputs(d) for d in draws]
         # With accumulation the pictures are made again for the generator's turn, instead of keeping all graphs.
         kept = self._generate(inputs[0]) if len(inputs) == 1 else None
@@ -142,7 +101,7 @@ class AdversarialMethod(ABC):
                 loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
                 self.engine.backward(loss / len(inputs))
             averages.append(views.w[: draw.count].detach()[:, 0].float().mean(0))
-            _add(report, terms, 1 / len(inputs))
+            add_terms(report, terms, 1 / len(inputs))
         del kept, views
         self._track_average(torch.stack(averages).mean(0))
         if self.regularisation.path_length and self.steps % self.regularisation.path_length_interval == 0:
@@ -167,7 +126,7 @@ class AdversarialMethod(ABC):
                         fake = self._generate(given).image
                 loss, terms = self._discriminator_loss(real, fake, draw, lazy)
                 self.engine.backward(loss / len(reals))
-            _add(report, terms, 1 / len(reals))
+            add_terms(report, terms, 1 / len(reals))
         self._update("discriminator", report)
 
     def _generate(self, given: dict[str, Any]) -> Views:
@@ -229,7 +188,7 @@ class AdversarialMethod(ABC):
                 # The zero keeps every parameter in the graph: processes wait for the gradient of each.
                 self.engine.backward(penalty * weight + 0 * views.image.sum())
             lengths_seen += lengths.detach().sum() * share
-            _add(report, {"path_length": penalty.detach()}, 1)
+            add_terms(report, {"path_length": penalty.detach()}, 1)
         # At first the plain mean: the official start at 0 would hold the target too low for as long as a short run lasts.
         share = max(r.path_length_decay, 1 / (self.steps // r.path_length_interval + 1))
         self.path_mean = self.path_mean.lerp(self.engine.mean_over_processes(lengths_seen), share)
@@ -240,21 +199,6 @@ class AdversarialMethod(ABC):
         Over the first 500 steps it is their plain mean: short runs have no more, and the official start at 0 lasts.
         """
         self.generator.mapping.w_avg.lerp_(self.engine.mean_over_processes(w), max(0.002, 1 / (self.steps + 1)))
-
-    def _sync(self, name: str, last: bool) -> AbstractContextManager[Any]:
-        return nullcontext() if last else self.engine.no_sync(self.played[name])
-
-    def _update(self, name: str, report: Terms) -> None:
-        network = self.trainable()[name]
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        report[f"gradient_{name}"] = torch.stack(torch._foreach_norm(gradients)).norm()
-        self.optimiser[name].step()
-        self.optimiser[name].zero_grad(set_to_none=True)
-
-
-def _add(report: Terms, terms: Terms, share: float) -> None:
-    for name, value in terms.items():
-        report[name] = report.get(name, torch.zeros_like(value)).detach() + value.detach() * share
 
 
 def _first(value: Any, n: int) -> Any:

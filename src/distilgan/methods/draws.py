@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distilgan.networks.latents import LatentSpec
+
 
 def initialisation_seed(seed: int) -> int:
     """The seed of a run's first weights.
@@ -32,6 +34,7 @@ class Draws:
         self._generator = torch.Generator(device).manual_seed(int(words[0] >> 1))
         self._shared = np.random.default_rng(int(words[1]))
         self.batch, self.part, self.parts, self.device = batch, part, parts, torch.device(device)
+        self.images = images
 
     @property
     def count(self) -> int:
@@ -49,6 +52,10 @@ class Draws:
     def uniform(self, *shape: int) -> Tensor:
         """U[0, 1), [count, *shape]."""
         return self._share(torch.rand(self.batch, *shape, generator=self._generator, device=self.device))
+
+    def latents(self, spec: LatentSpec) -> Tensor:
+        """Latents, [count, *spec.shape]."""
+        return self._share(spec.draw(self.batch, self._generator, self.device))
 
     def integers(self, high: int) -> Tensor:
         """Uniform integers in [0, high), [count]."""

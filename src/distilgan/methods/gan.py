@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from distilgan.methods.adversarial import AdversarialMethod, Terms, Views
+from distilgan.methods.adversarial import AdversarialMethod, Views
+from distilgan.methods.base import Terms
 from distilgan.methods.draws import Draws
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
 from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig, discriminator_channels
@@ -56,7 +57,7 @@ class GAN(AdversarialMethod):
         self.weights = {"gan": 1.0}
 
     def inputs(self, draws: Draws) -> dict[str, Any]:
-        return style_inputs(self.generator, draws, self.training.style_mixing)
+        return style_inputs(self.generator, draws, self.style_mixing)
 
     def terms(self, views: Views, draws: Draws) -> Terms:
         return {}

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from distilgan.errors import UserError
 from distilgan.losses.latent_direction import latent_offsets, sefa_directions, similarity_divergence
-from distilgan.methods.adversarial import AdversarialMethod, Terms, Views
+from distilgan.methods.adversarial import AdversarialMethod, Views
+from distilgan.methods.base import Terms
 from distilgan.methods.channel_scores import channel_scores
 from distilgan.methods.draws import Draws
 from distilgan.methods.gan import noise_fields, style_inputs
@@ -60,7 +61,7 @@ class StyleKD(AdversarialMethod):
 
     def inputs(self, draws: Draws) -> dict[str, Any]:
         """Latents and noise; with the latent-direction term every sample a second time, its w moved along a direction."""
-        given = style_inputs(self.generator, draws, self.training.style_mixing)
+        given = style_inputs(self.generator, draws, self.style_mixing)
         if self.taps:
             choice, length = draws.integers(len(self.directions)), draws.normal()
             offset = latent_offsets(self.directions.to(choice.device), choice, length, self.direction.step)
@@ -104,8 +105,8 @@ class StyleKD(AdversarialMethod):
             )
         super().load_state_dict(state)
 
-    def references(self, inputs: dict[str, Tensor], noise: list[Tensor]) -> Tensor | None:
-        return None if self.teacher is None else self.teacher(**inputs, noise=noise)
+    def references(self, inputs: dict[str, Any]) -> Tensor | None:
+        return None if self.teacher is None else self.teacher(**inputs)
 
     def check_share(self, samples: int) -> None:
         super().check_share(samples)

@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple, overload
 import torch
 from torch import Tensor, nn
 
+from distilgan.networks.generator import ImageGenerator, class_weights
+from distilgan.networks.latents import LatentSpec
 from distilgan.networks.layers import GAIN, Linear, Modulation, activate_, clip, modulated_conv2d
-from distilgan.networks.pretrained import Pretrained
 from distilgan.networks.resample import fir_kernel, upsample2
 
 Noise = Literal["const", "random", "none"] | Sequence[Tensor]
@@ -96,9 +97,7 @@ class MappingNetwork(nn.Module):
         if z is not None and self.z_dim:
             inputs.append(_normalise(z.float()))
         if self.label_dim:
-            if label is None:
-                raise ValueError("this network is class-conditional: label is missing")
-            inputs.append(_normalise(self.embed(label.float())))
+            inputs.append(_normalise(self.embed(class_weights(label, self.label_dim))))
         x = torch.cat(inputs, dim=1) if len(inputs) > 1 else inputs[0]
         for i in range(self.num_layers):
             x = self.get_submodule(f"fc{i}")(x)
@@ -242,7 +241,7 @@ class SynthesisNetwork(nn.Module):
         return image, features
 
 
-class StyleGAN2(Pretrained):
+class StyleGAN2(ImageGenerator):
     """z -> picture. Everything that training, evaluation and export need goes through `forward`."""
 
     family = "stylegan2"
@@ -262,16 +261,12 @@ class StyleGAN2(Pretrained):
         return [f"synthesis.{name}" for name, _ in self.synthesis.layers()]
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return 3, self.config.resolution, self.config.resolution
+    def latent(self) -> LatentSpec:
+        return LatentSpec([self.config.z_dim])
 
-    def sample_inputs(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Draw `n` inputs of `forward`: z ~ N(0, I) [n, z_dim] and, for a conditional network, one-hot labels."""
-        inputs = {"z": torch.randn(n, self.config.z_dim, generator=generator)}
-        if self.config.label_dim:
-            classes = torch.randint(self.config.label_dim, (n,), generator=generator)
-            inputs["label"] = nn.functional.one_hot(classes, self.config.label_dim).float()
-        return inputs
+    @property
+    def num_classes(self) -> int:
+        return self.config.label_dim
 
     def sample_noise(self, n: int, generator: torch.Generator | None = None) -> list[Tensor]:
         """One noise field a convolution, [n, 1, r, r]; independent of the channel counts, so networks can share it."""
@@ -300,7 +295,7 @@ class StyleGAN2(Pretrained):
         """Pictures [N, 3, R, R], nominally in [-1, 1], from z [N, z_dim].
 
         Args:
-            label: [N, label_dim] for a class-conditional network.
+            label: of a class-conditional network: class numbers [N], or weights [N, label_dim].
             truncation: ψ; w is drawn to its average by w_avg + ψ (w - w_avg) in the first `truncation_cutoff` styles (all).
             mixing: (second z [N, z_dim], k): styles from number k on come from the second z.
             offset: [N, w_dim] or [N, num_ws, w_dim], added to w after truncation.

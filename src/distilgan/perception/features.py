@@ -53,7 +53,7 @@ def build_extractor(spec: str, device: str = "cpu") -> Extractor:
         network: nn.Module = load_efficientnet_lite0().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         size = EfficientNetLite0.resolution
         return Extractor(
-            "efficientnet", network, size, _antialiased, "bilinear, antialiased", file_sha256(weights_path())
+            "efficientnet", network, size, resize_antialiased, "bilinear, antialiased", file_sha256(weights_path())
         )
     if spec.startswith("inception:"):
         from distilgan.perception.inception import load_fid_inception, resize_tf1
@@ -64,5 +64,6 @@ def build_extractor(spec: str, device: str = "cpu") -> Extractor:
     raise UserError(f"extractor {spec!r} is unknown; known: efficientnet-lite0, inception:PATH")
 
 
-def _antialiased(pixels: Tensor, size: int) -> Tensor:
+def resize_antialiased(pixels: Tensor, size: int) -> Tensor:
+    """[N, C, H, W] to [N, C, size, size]."""
     return F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -19,12 +19,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from distilgan.data.images import ImageSet, to_float
-from distilgan.data.sampler import image_batches
+from distilgan.data.feed import Feed
 from distilgan.errors import Interrupted, RunFailed, UserError
 from distilgan.files import disk_full_is_a_message
-from distilgan.methods.adversarial import AdversarialMethod, Engine
+from distilgan.methods.base import Engine, Method
 from distilgan.methods.draws import Draws
+from distilgan.networks.generator import ImageGenerator
 from distilgan.progress import Progress
 from distilgan.recipe import BaseRecipe, Training
 from distilgan.runs import open_log
@@ -34,7 +34,7 @@ from distilgan.training.hardware import Hardware
 from distilgan.training.samples import save_samples
 
 
-def micro_batches(method: AdversarialMethod, training: Training, processes: int) -> int:
+def micro_batches(method: Method, training: Training, processes: int) -> int:
     """Into how many parts each of `processes` cuts its share of a batch.
 
     Raises:
@@ -51,9 +51,7 @@ def micro_batches(method: AdversarialMethod, training: Training, processes: int)
     return micro
 
 
-def fit(
-    method: AdversarialMethod, recipe: BaseRecipe, images: ImageSet, out: Path, seed: int, hardware: Hardware
-) -> nn.Module:
+def fit(method: Method, recipe: BaseRecipe, feed: Feed, out: Path, seed: int, hardware: Hardware) -> ImageGenerator:
     """Train `method` for `recipe.training.images` images and return the averaged generator.
 
     Writes checkpoints/, log.jsonl and samples/ below `out`; goes on from the newest checkpoint there.
@@ -86,9 +84,9 @@ def fit(
     if (found := latest_checkpoint(checkpoints)) is not None:
         seen = _restore(load_checkpoint(found), method, optimisers, ema)
     log = open_log(out / "log.jsonl", seen) if fabric.global_rank == 0 else None
-    reals = [
-        image_batches(
-            images, t.batch, seed, start=seen, mirror=recipe.data.mirror,
+    streams = [
+        feed.batches(
+            t.batch, seed, start=seen, mirror=recipe.data.mirror,
             part=fabric.global_rank + fabric.world_size * m, parts=parts, workers=t.workers,
         )
         for m in range(micro)
@@ -107,7 +105,7 @@ def fit(
     counts: dict[str, int] = {}
     with _Signals() as signals, Progress(t.images, seen, enabled=fabric.global_rank == 0) as progress:
         if fabric.global_rank == 0 and seen == 0:
-            save_samples(out, method, ema.network, images, recipe, seed, seen)
+            save_samples(out, method, ema.network, feed.images, recipe, seed, seen)
         clock, clock_images = time.perf_counter(), seen
         while seen < t.images:
             for name, optimiser in optimisers.items():
@@ -123,8 +121,7 @@ def fit(
                 )
                 for m in range(micro)
             ]
-            batch = [_on_device(next(r), fabric.device) for r in reals]
-            terms = method.step(batch, draws)
+            terms = method.step([next(stream).to(fabric.device) for stream in streams], draws)
             ema.update(method.generator, t.batch, seen)
             before, seen = seen, min(seen + t.batch, t.images)
             for name, value in terms.items():
@@ -157,7 +154,7 @@ def fit(
                 totals, counts = {}, {}
                 clock, clock_images = time.perf_counter(), seen
             if due(t.sample) and fabric.global_rank == 0:
-                save_samples(out, method, ema.network, images, recipe, seed, seen)
+                save_samples(out, method, ema.network, feed.images, recipe, seed, seen)
             if due(t.checkpoint) or stop:
                 saved = save()
                 if stop and seen < t.images:
@@ -177,10 +174,6 @@ def schedule(seen: int, recipe: BaseRecipe) -> float:
     return rise * (1 - 0.9 * fall)
 
 
-def _on_device(pixels: Tensor, device: torch.device) -> Tensor:
-    return to_float(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
-
-
 def _engine(fabric: Fabric, hardware: Hardware) -> Engine:
     # Autocast is opened around each forward instead of by Fabric's precision plugin: that one forbids the
     # torch.autograd.grad calls of R1 and path-length regularisation.
@@ -198,7 +191,9 @@ def _engine(fabric: Fabric, hardware: Hardware) -> Engine:
     return Engine(backward=fabric.backward, autocast=autocast, no_sync=no_sync, mean_over_processes=mean)
 
 
-def _state(method: AdversarialMethod, optimisers: dict[str, torch.optim.Adam], ema: EMA, seen: int) -> dict[str, Any]:
+def _state(
+    method: Method, optimisers: dict[str, torch.optim.Adam], ema: EMA[ImageGenerator], seen: int
+) -> dict[str, Any]:
     return {
         "images": seen,
         "networks": {k: v.state_dict() for k, v in method.trainable().items()},
@@ -209,7 +204,7 @@ def _state(method: AdversarialMethod, optimisers: dict[str, torch.optim.Adam], e
 
 
 def _restore(
-    state: dict[str, Any], method: AdversarialMethod, optimisers: dict[str, torch.optim.Adam], ema: EMA
+    state: dict[str, Any], method: Method, optimisers: dict[str, torch.optim.Adam], ema: EMA[ImageGenerator]
 ) -> int:
     for name, network in method.trainable().items():
         network.load_state_dict(state["networks"][name])
@@ -229,7 +224,7 @@ def _agreed(fabric: Fabric, received: int) -> int:
     return int(found)
 
 
-def _guard(means: dict[str, float], method: AdversarialMethod, checkpoints: Path, seen: int) -> None:
+def _guard(means: dict[str, float], method: Method, checkpoints: Path, seen: int) -> None:
     """Stop before anything broken is saved."""
     bad = [name for name, value in means.items() if not math.isfinite(value)]
     if not bad:

@@ -8,32 +8,30 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from distilgan.data.grid import VISIBLE, picture_grid
+from distilgan.data.grid import VISIBLE, picture_grid, real_row
 from distilgan.data.images import ImageSet, to_uint8
+from distilgan.devices import to_device
 from distilgan.files import disk_full_is_a_message
 from distilgan.recipe import BaseRecipe
 
 if TYPE_CHECKING:
-    from distilgan.methods.adversarial import AdversarialMethod
+    from distilgan.methods.base import Method
 
 COLUMNS = 10
 
 
 @torch.no_grad()
 def save_samples(
-    out: Path, method: AdversarialMethod, student: nn.Module, images: ImageSet, recipe: BaseRecipe, seed: int, seen: int
+    out: Path, method: Method, student: nn.Module, images: ImageSet, recipe: BaseRecipe, seed: int, seen: int
 ) -> None:
     """Write samples/images-N.png."""
     generator = torch.Generator().manual_seed(seed)
-    device = next(student.parameters()).device
-    inputs = {k: v.to(device) for k, v in method.generator.sample_inputs(COLUMNS, generator).items()}
-    noise = [n.to(device) for n in method.generator.sample_noise(COLUMNS, generator)]
-    real = torch.stack([images[i % len(images)] for i in range(COLUMNS)])
-    rows = [real]
-    teacher = method.references(inputs, noise)
+    inputs = to_device(method.grid_inputs(COLUMNS, generator), next(student.parameters()).device)
+    rows = [real_row(images, COLUMNS, inputs.get("label"))]
+    teacher = method.references(inputs)
     if teacher is not None:
         rows.append(to_uint8(teacher))
-    rows.append(to_uint8(student(**inputs, noise=noise)))
+    rows.append(to_uint8(student(**inputs)))
     folder = out / "samples"
     with disk_full_is_a_message(folder, "the checkpoints are whole"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,66 @@
+"""From a torch module to an ONNX graph."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OPSET = 18
+
+
+@dataclass
+class Part:
+    """One file of an export.
+
+    Attributes:
+        model: the ONNX graph. reference: what computes the same in torch, from inputs of the same names.
+    """
+
+    model: Any
+    reference: Callable[..., Tensor]
+
+
+def to_graph(module: nn.Module, inputs: dict[str, Tensor], output: str) -> Any:
+    """The module as an ONNX model with a dynamic first dimension, without the source positions that the exporter adds."""
+    batch = torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes={name: (None if name == "truncation" else {0: batch}) for name in inputs},
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    model.doc_string = ""
+    for part in [*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info]:
+        part.doc_string = ""
+        del part.metadata_props[:]
+    del model.graph.metadata_props[:], model.metadata_props[:]
+    return model
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    loggers = [logging.getLogger(n) for n in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,136 @@
+"""Official StyleGAN pickles are read, and nothing in them is run."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from distilgan.errors import UserError
+from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.teachers.convert import convert
+from distilgan.teachers.safe_pickle import read_stylegan_pickle
+from tests.conftest import tiny_generator
+
+
+def _reconstruct_persistent_obj(meta: Any) -> Any:
+    raise AssertionError("the official function would run the file's source code")
+
+
+_reconstruct_persistent_obj.__module__ = "torch_utils.persistence"
+
+
+@pytest.fixture
+def official(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module that official pickles name, here only so that test files can be written."""
+    package, module = types.ModuleType("torch_utils"), types.ModuleType("torch_utils.persistence")
+    module._reconstruct_persistent_obj = _reconstruct_persistent_obj  # type: ignore[attr-defined]
+    package.persistence = module  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch_utils", package)
+    monkeypatch.setitem(sys.modules, "torch_utils.persistence", module)
+
+
+class Pickled:
+    """Pickles like the official networks do: class name, source code, attributes."""
+
+    def __init__(self, module: torch.nn.Module, kwargs: dict[str, Any]) -> None:
+        self.state = {
+            "_parameters": OrderedDict(module._parameters),
+            "_buffers": OrderedDict(module._buffers),
+            "_modules": OrderedDict((k, Pickled(m, {})) for k, m in module._modules.items() if m is not None),
+            "_init_args": (),
+            "_init_kwargs": kwargs,
+            "training": False,
+            "_non_persistent_buffers_set": set(),
+        }
+
+    def __reduce__(self) -> Any:
+        meta = {
+            "type": "class", "version": 6, "module_src": "raise SystemExit('source was run')", "class_name": "Generator",
+            "state": self.state,
+        }  # fmt: skip
+        return _reconstruct_persistent_obj, (meta,), None
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.usefixtures("official")
+def test_an_official_pickle_becomes_the_same_generator(classes: int, tmp_path: Path) -> None:
+    network = tiny_generator(label_dim=classes, conv_clamp=64.0)
+    kwargs = {"synthesis_kwargs": {"conv_clamp": 64.0}}
+    with open(tmp_path / "net.pkl", "wb") as file:
+        pickle.dump({"G": None, "training_set_kwargs": {}, "G_ema": Pickled(network, kwargs)}, file)
+    found = convert(tmp_path / "net.pkl", tmp_path / "out")
+    assert isinstance(found, StyleGAN2)
+    assert found.config == network.config
+    inputs = network.sample_inputs(2)
+    assert torch.equal(found(**inputs), network(**inputs))
+
+
+class Evil:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+class Importing:
+    def __reduce__(self) -> Any:
+        return eval, ("__import__('os').getpid()",)
+
+
+@pytest.mark.usefixtures("official")
+def test_nothing_in_it_is_run(tmp_path: Path) -> None:
+    mark, path = tmp_path / "mark", tmp_path / "net.pkl"
+    for thing in (Evil(mark), Importing(), {"G_ema": Evil(mark)}, torch.nn.Linear(1, 1), print):
+        path.write_bytes(pickle.dumps(thing))
+        with pytest.raises(UserError, match="nothing in it was run"):
+            read_stylegan_pickle(path)
+    assert not mark.exists()
+
+
+@pytest.mark.usefixtures("official")
+def test_a_storage_inside_is_read_as_weights_only(tmp_path: Path) -> None:
+    """The bytes of a storage are a pickle of their own."""
+    mark, path = tmp_path / "mark", tmp_path / "net.pkl"
+
+    class Storage:
+        def __reduce__(self) -> Any:
+            return torch.storage._load_from_bytes, (pickle.dumps(Evil(mark)),)
+
+    path.write_bytes(pickle.dumps({"G_ema": Storage()}))
+    with pytest.raises(UserError, match=r"nothing in it was run|damaged"):
+        read_stylegan_pickle(path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "damaged or cut short"),
+        (b"not a pickle", "not an official StyleGAN pickle|damaged"),
+        (pickle.dumps({"G": 3}), "holds no network G_ema"),
+        (pickle.dumps([1, 2]), "holds no network G_ema"),
+    ],
+)
+def test_other_files_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        convert(tmp_path / "x.pkl", tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("official")
+def test_a_cut_file_is_refused(tmp_path: Path) -> None:
+    content = pickle.dumps({"G_ema": Pickled(tiny_generator(), {})})
+    for size in (len(content) // 3, len(content) - 10):
+        (tmp_path / "x.pkl").write_bytes(content[:size])
+        with pytest.raises(UserError, match=r"damaged or cut short|not an official"):
+            read_stylegan_pickle(tmp_path / "x.pkl")
