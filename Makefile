@@ -26,7 +26,7 @@ bench: $(STAMP)  ## the tables of docs/stylekd.md, about two hours each on two c
 	$(BIN)/python benchmarks/stylekd.py --table parts
 	$(BIN)/python benchmarks/tables.py
 
-bench-tinygan: $(STAMP)  ## the tables of docs/tinygan.md, about two hours each on two cores; needs Fashion-MNIST
+bench-tinygan: $(STAMP)  ## the tables of docs/tinygan.md, two to four hours each on two cores; needs Fashion-MNIST
 	$(BIN)/distilgan data fashion-mnist benchmarks/runs/fashion-mnist
 	$(BIN)/python benchmarks/tinygan.py
 	$(BIN)/python benchmarks/tinygan.py --table options

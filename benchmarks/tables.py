@@ -62,6 +62,7 @@ _STYLEKD = [
 _TINYGAN = [
     ("KID to data · 10³", "kid_data", 2, 1e3),
     ("FID to data", "fid_data", 1, 1.0),
+    ("recall", "recall_data", 3, 1.0),
     ("KID of a class · 10³, mean", "intra_kid_mean", 1, 1e3),
     ("worst class", "intra_kid_worst", 1, 1e3),
     ("class accuracy, %", "accuracy_mean", 1, 100.0),
@@ -95,7 +96,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "stylekd-short": ("stylekd", lambda tree: methods(tree, [_STYLEKD[0], _STYLEKD[3], _STYLEKD[5]])),
     "stylekd-parts": ("stylekd-parts", lambda tree: methods(tree, _STYLEKD)),
     "tinygan": ("tinygan", lambda tree: methods(tree, _TINYGAN)),
-    "tinygan-short": ("tinygan", lambda tree: methods(tree, [_TINYGAN[i] for i in (0, 3, 4, 8)])),
+    "tinygan-short": ("tinygan", lambda tree: methods(tree, [_TINYGAN[i] for i in (0, 4, 5, 9)])),
     "tinygan-options": ("tinygan-options", lambda tree: methods(tree, _TINYGAN)),
     "speed": ("speed", speed),
 }

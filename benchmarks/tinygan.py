@@ -55,7 +55,7 @@ METHODS = [
 # table -> rows, images of each run
 TABLES = {
     "methods": (METHODS, 50_000),
-    "options": (["full", "tinygan as published", *[n for n in ROWS if n.startswith("full with ")]], 50_000),
+    "options": (["full", "tinygan as published", *[n for n in ROWS if n.startswith("full with ")]], 25_000),
 }
 # Our name of a figure -> where metrics.json has it.
 METRICS = {

@@ -48,7 +48,7 @@ def evaluate(
     count = len(fake.features)  # a folder may hold fewer
     # Latents of its own: KID is unbiased and FID comparable between independent sets only, and pictures that follow the
     # teacher's one by one are not independent of them.
-    taught = sample_of(master, extractor, count, protocol.seed + 1, classes) if master else None
+    taught = sample_of(master, extractor, count, protocol.seed + 1, classes, keep=True) if master else None
     suffix = f"{thousands(count)}_{extractor.name}"
 
     result = Result(source=name)
