@@ -31,7 +31,8 @@ def test_the_file_draws_what_torch_draws(kind: str, tmp_path: Path) -> None:
         inputs = network.sample_inputs(n, torch.Generator().manual_seed(n))
         given = {k: v.numpy() for k, v in inputs.items()} | {"truncation": np.float32([0.6])}
         (found,) = session.run(None, given)
-        np.testing.assert_allclose(found, network(**inputs, truncation=0.6).numpy(), atol=2e-5)
+        # Of the float64 result torch's float32 itself is up to 2e-5 off on AVX2 (biggan-deep), ONNX Runtime 1e-5.
+        np.testing.assert_allclose(found, network(**inputs, truncation=0.6).numpy(), atol=1e-4)
     source = OnnxFile(tmp_path / "out" / "model.onnx", "x")
     assert (source.num_classes, source.latent) == (5, network.latent)
 
@@ -48,7 +49,7 @@ def test_statistics_of_one_truncation_are_baked_in(tmp_path: Path) -> None:
     assert "truncation" not in facts["inputs"]
     inputs = network.sample_inputs(3)
     (found,) = open_session(tmp_path / "out" / "model.onnx").run(None, {k: v.numpy() for k, v in inputs.items()})
-    np.testing.assert_allclose(found, network(**inputs, truncation=0.5).numpy(), atol=2e-5)
+    np.testing.assert_allclose(found, network(**inputs, truncation=0.5).numpy(), atol=1e-4)
     source = OnnxFile(tmp_path / "out" / "model.onnx", "x")
     assert (source.latent.distribution, source.truncation) == ("truncated_normal", 0.5)
     assert OnnxFile(source.path, "x", truncation=0.5).images(inputs).shape == (3, 3, 8, 8)
