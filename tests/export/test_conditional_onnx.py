@@ -27,12 +27,14 @@ def test_the_file_draws_what_torch_draws(kind: str, tmp_path: Path) -> None:
     assert facts["inputs"]["label"]["range"] == "0 to 4"
     assert is_export_of(tmp_path / "out", weights_sha256(network))
     session = open_session(tmp_path / "out" / "model.onnx")
+    # In float64: on AVX2 torch's float32 is up to 2e-5 off itself, ONNX Runtime half of that. StyleGAN2 has no float64.
+    network = network if kind == "stylegan2" else network.double()
     for n in (1, 2, 7):
         inputs = network.sample_inputs(n, torch.Generator().manual_seed(n))
         given = {k: v.numpy() for k, v in inputs.items()} | {"truncation": np.float32([0.6])}
         (found,) = session.run(None, given)
-        # Of the float64 result torch's float32 itself is up to 2e-5 off on AVX2 (biggan-deep), ONNX Runtime 1e-5.
-        np.testing.assert_allclose(found, network(**inputs, truncation=0.6).numpy(), atol=1e-4)
+        inputs["z"] = inputs["z"].to(next(network.parameters()).dtype)
+        np.testing.assert_allclose(found, network(**inputs, truncation=0.6).numpy(), atol=2e-5)
     source = OnnxFile(tmp_path / "out" / "model.onnx", "x")
     assert (source.num_classes, source.latent) == (5, network.latent)
 
@@ -49,7 +51,7 @@ def test_statistics_of_one_truncation_are_baked_in(tmp_path: Path) -> None:
     assert "truncation" not in facts["inputs"]
     inputs = network.sample_inputs(3)
     (found,) = open_session(tmp_path / "out" / "model.onnx").run(None, {k: v.numpy() for k, v in inputs.items()})
-    np.testing.assert_allclose(found, network(**inputs, truncation=0.5).numpy(), atol=1e-4)
+    np.testing.assert_allclose(found, network(**inputs, truncation=0.5).numpy(), atol=2e-5)
     source = OnnxFile(tmp_path / "out" / "model.onnx", "x")
     assert (source.latent.distribution, source.truncation) == ("truncated_normal", 0.5)
     assert OnnxFile(source.path, "x", truncation=0.5).images(inputs).shape == (3, 3, 8, 8)
