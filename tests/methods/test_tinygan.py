@@ -14,6 +14,7 @@ from torch import Tensor
 
 from distilgan.data.feed import Batch
 from distilgan.data.images import ImageSet
+from distilgan.methods.base import Terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.tinygan import TinyGANDistillation, falling
 from distilgan.networks.distylegan import DiStyleCritic
@@ -58,6 +59,17 @@ class Student(ImageGenerator):
         return image
 
 
+def terms_of_its_teacher(method: TinyGANDistillation, images: Path) -> Terms:
+    """What a student that is its teacher is told, without the adversarial terms."""
+    assert method.teaching.model is not None
+    method.generator = Student(method.teaching.model)
+    method.played["generator"] = method.generator
+    method.discriminator.eval()
+    lesson = method._lesson(batch_of(method, images), Draws(0, 0, 8))
+    with torch.no_grad():
+        return method._student_terms(lesson, method._own(lesson), None, adversarial=False)
+
+
 def test_the_terms_are_those_of_the_objective(labelled_folder: Path, conditional_teacher: Path) -> None:
     """Everything computed once more from the same lesson, with nothing shared but the networks."""
     method = prepared(labelled_folder, conditional_teacher, losses={"adversarial_every": 1, "pixel_fall": None})
@@ -100,13 +112,7 @@ def test_a_student_that_is_its_teacher_has_no_feature_and_no_pixel_distance(
     labelled_folder: Path, conditional_teacher: Path
 ) -> None:
     method = prepared(labelled_folder, conditional_teacher)
-    assert method.teaching.model is not None
-    method.generator = Student(method.teaching.model)
-    method.played["generator"] = method.generator
-    method.discriminator.eval()
-    lesson = method._lesson(batch_of(method, labelled_folder), Draws(0, 0, 8))
-    with torch.no_grad():
-        terms = method._student_terms(lesson, method._own(lesson), None, adversarial=False)
+    terms = terms_of_its_teacher(method, labelled_folder)
     assert float(terms["feature"]) < 1e-6
     assert float(terms["pixel"]) < 1e-6
 
@@ -226,13 +232,7 @@ def test_without_a_teacher(labelled_folder: Path, conditional_teacher: Path) -> 
 
 def test_augmentation_is_the_same_for_teacher_and_student(labelled_folder: Path, conditional_teacher: Path) -> None:
     method = prepared(labelled_folder, conditional_teacher, critic={"augment": ["color", "translation", "cutout"]})
-    assert method.teaching.model is not None
-    method.generator = Student(method.teaching.model)
-    method.played["generator"] = method.generator
-    method.discriminator.eval()
-    lesson = method._lesson(batch_of(method, labelled_folder), Draws(0, 0, 8))
-    with torch.no_grad():
-        terms = method._student_terms(lesson, method._own(lesson), None, adversarial=False)
+    terms = terms_of_its_teacher(method, labelled_folder)
     assert float(terms["feature"]) < 1e-6
 
 

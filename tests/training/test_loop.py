@@ -16,38 +16,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from distilgan.data.feed import Feed
-from distilgan.data.images import ImageSet
 from distilgan.data.pair_writer import draw_pairs
 from distilgan.errors import Interrupted, RunFailed, UserError
 from distilgan.losses.adversarial import path_lengths
 from distilgan.methods import adversarial
 from distilgan.methods.gan import GAN
-from distilgan.pipeline import build_method, feed_of
 from distilgan.recipe import BaseRecipe, dump_recipe
-from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint
+from distilgan.training.checkpoint import latest_checkpoint
 from distilgan.training.hardware import start_hardware
 from distilgan.training.loop import fit, micro_batches, schedule
 from tests.recipes import biggan_recipe, gan_recipe, stylekd_recipe, tinygan_recipe
-
-
-def prepared(recipe: Any) -> tuple[Any, Feed]:
-    images = ImageSet(recipe.data.path, recipe.data.resolution)
-    method = build_method(recipe, images)
-    return method, feed_of(method, images)
-
-
-def run(recipe: Any, out: Path) -> dict[str, Tensor]:
-    out.mkdir(parents=True, exist_ok=True)
-    method, feed = prepared(recipe)
-    hardware = start_hardware("cpu", recipe.training.precision)
-    return fit(method, recipe, feed, out, recipe.seed, hardware).state_dict()
-
-
-def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
+from tests.training.running import assert_same, final_state, prepared, run
 
 
 class Killed(BaseException):
@@ -152,12 +131,6 @@ def wait_for_checkpoint(out: Path, process: subprocess.Popen[bytes]) -> None:
             return
         time.sleep(0.02)
     pytest.fail("no checkpoint was written")
-
-
-def final_state(out: Path) -> dict[str, Any]:
-    path = latest_checkpoint(out / "checkpoints")
-    assert path is not None
-    return load_checkpoint(path)
 
 
 def test_sigkill_and_sigterm_and_again(image_folder: Path, tmp_path: Path) -> None:
@@ -334,51 +307,6 @@ def test_nan_stops_the_run_and_names_the_last_good_checkpoint(
         run(recipe, tmp_path / "r")
     state = final_state(tmp_path / "r")
     assert all(bool(torch.isfinite(v).all()) for v in state["networks"]["generator"].values() if v.is_floating_point())
-
-
-def test_checkpoints_are_pruned_and_named_by_images(image_folder: Path, tmp_path: Path) -> None:
-    run(gan_recipe(image_folder, training={"images": 48, "checkpoint": 8, "keep_checkpoints": 3}), tmp_path / "r")
-    names = sorted(p.name for p in (tmp_path / "r" / "checkpoints").iterdir())
-    assert names == ["images-00000032", "images-00000040", "images-00000048", "latest"]
-
-
-def test_a_damaged_checkpoint_is_named_with_its_cure(image_folder: Path, tmp_path: Path) -> None:
-    recipe = gan_recipe(image_folder, training={"images": 32, "checkpoint": 16})
-    run(recipe, tmp_path / "r")
-    checkpoints = tmp_path / "r" / "checkpoints"
-    newest = checkpoints / "images-00000032"
-    content = (newest / "state.pt").read_bytes()
-    (newest / "state.pt").write_bytes(content[: len(content) // 2])
-    longer = gan_recipe(image_folder, training={"images": 48, "checkpoint": 16})
-    with pytest.raises(
-        UserError, match=r"images-00000032/state\.pt: damaged .*delete .* to go on from images-00000016"
-    ):
-        run(longer, tmp_path / "r")
-    import shutil
-
-    shutil.rmtree(newest)
-    assert_same(run(longer, tmp_path / "r"), run(longer, tmp_path / "other"))
-
-
-def test_a_full_disk_loses_nothing(image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = gan_recipe(image_folder, training={"images": 32, "checkpoint": 16})
-    original = torch.save
-    calls = 0
-
-    def save(*args: Any, **kwargs: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise OSError(28, "No space left on device")
-        original(*args, **kwargs)
-
-    monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(
-        RunFailed, match=r"disk full while writing .*images-00000032.*images-00000016 is whole.*same command"
-    ):
-        run(recipe, tmp_path / "r")
-    assert final_state(tmp_path / "r")["images"] == 16
-    assert_same(run(recipe, tmp_path / "r"), run(recipe, tmp_path / "other"))
 
 
 def test_schedule(image_folder: Path) -> None:

@@ -17,17 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distilgan.networks.conditional import (
+    STEM,
     AffineBatchNorm,
     Attention,
     ClassEmbedding,
     ConditionalBatchNorm,
     StatisticsRow,
+    check_positive,
+    check_widths,
+    doublings,
 )
 from distilgan.networks.generator import ImageGenerator, class_weights
 from distilgan.networks.latents import LatentSpec
-
-STEM = 4
-"""Width of the first feature map."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +61,11 @@ class BigGANConfig:
     statistics: int = 1
 
     def __post_init__(self) -> None:
-        if self.resolution < 2 * STEM or self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution={self.resolution}: must be a power of two, at least {2 * STEM}")
-        for name in ("num_classes", "z_dim", "statistics"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-        if not self.channels or min(self.channels) < 1:
-            raise ValueError(f"channels={self.channels}: every entry must be at least 1")
+        check_positive(self, "num_classes", "z_dim", "statistics")
+        sizes = [STEM * 2**i for i in range(1, doublings(self.resolution) + 1)]
         for size in self.attention:
-            if size not in [STEM * 2**i for i in range(1, self.doublings + 1)]:
+            if size not in sizes:
                 raise ValueError(f"attention={self.attention}: no block ends at {size} px")
-
-    @property
-    def doublings(self) -> int:
-        return int(math.log2(self.resolution // STEM))
-
-    def check_blocks(self, per_doubling: int) -> None:
-        """Raise ValueError unless there are `per_doubling` blocks for each doubling of the size."""
-        needed = 1 + per_doubling * self.doublings
-        if len(self.channels) != needed:
-            raise ValueError(
-                f"channels has {len(self.channels)} entries; {self.resolution} px needs {needed}, the stem's first"
-            )
 
 
 class BigGANBlock(nn.Module):
@@ -181,11 +165,11 @@ class _BigGANFamily(ImageGenerator):
 
     def _pictures(self, z: Tensor, conditions: Sequence[Tensor], truncation: float) -> Tensor:
         row = self.statistics_row(truncation)
+        per_size = len(self.blocks) // doublings(self.config.resolution)
         x = self.stem(z).reshape(z.shape[0], -1, STEM, STEM)
         for i, (block, condition) in enumerate(zip(self.blocks, conditions, strict=True)):
             x = block(x, condition, row)
-            ends_size = i + 1 == len(self.blocks) or (i + 1) % (len(self.blocks) // self.config.doublings) == 0
-            if ends_size and str(x.shape[-1]) in self.attention:
+            if (i + 1) % per_size == 0 and str(x.shape[-1]) in self.attention:
                 x = self.attention[str(x.shape[-1])](x)
         return torch.tanh(self.to_rgb(F.relu(self.output_norm(x, row))).float())
 
@@ -196,7 +180,7 @@ class BigGAN(_BigGANFamily):
     family = "biggan"
 
     def __init__(self, config: BigGANConfig) -> None:
-        config.check_blocks(1)
+        check_widths(config.resolution, config.channels)
         pieces = len(config.channels) if config.hierarchical else 1
         if config.z_dim % pieces:
             raise ValueError(
@@ -225,7 +209,7 @@ class BigGANDeep(_BigGANFamily):
     family = "biggan-deep"
 
     def __init__(self, config: BigGANConfig) -> None:
-        config.check_blocks(2)
+        check_widths(config.resolution, config.channels, blocks=2)
         if not config.embed_dim or not config.hierarchical:
             raise ValueError("embed_dim and hierarchical: BigGAN-deep needs a class embedding and z in every block")
         condition = config.embed_dim + config.z_dim

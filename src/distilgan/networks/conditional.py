@@ -15,7 +15,32 @@ from torch import Tensor, nn
 
 from distilgan.networks.generator import class_weights
 
+STEM = 4
+"""Side of the first feature map."""
 _MOMENTUM = 0.1
+
+
+def doublings(resolution: int) -> int:
+    """Of the stem's size, until it is `resolution`; ValueError if it never is."""
+    if resolution < 2 * STEM or resolution & (resolution - 1):
+        raise ValueError(f"resolution={resolution}: must be a power of two, at least {2 * STEM}")
+    return (resolution // STEM).bit_length() - 1
+
+
+def check_widths(resolution: int, channels: list[int], blocks: int = 1) -> None:
+    """Raise ValueError unless `channels` are widths of the stem and of `blocks` blocks for each doubling."""
+    needed = 1 + blocks * doublings(resolution)
+    if len(channels) != needed:
+        raise ValueError(f"channels has {len(channels)} entries; {resolution} px needs {needed}, the stem's first")
+    if min(channels) < 1:
+        raise ValueError(f"channels={channels}: every entry must be at least 1")
+
+
+def check_positive(config: object, *names: str) -> None:
+    """Raise ValueError unless each named attribute is at least 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}={getattr(config, name)}: must be at least 1")
 
 
 class ClassEmbedding(nn.Embedding):

@@ -6,15 +6,13 @@ Source: the DiStyleGAN project (GSoC 2022, OpenVINO), which distils a StyleGAN2-
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distilgan.networks.biggan import STEM
-from distilgan.networks.conditional import AffineBatchNorm, StatisticsRow
+from distilgan.networks.conditional import STEM, AffineBatchNorm, StatisticsRow, check_positive, check_widths
 from distilgan.networks.generator import ImageGenerator, class_weights
 from distilgan.networks.latents import Distribution, LatentSpec
 from distilgan.networks.pretrained import Pretrained
@@ -41,16 +39,8 @@ class DiStyleGANConfig:
     distribution: Distribution = "normal"
 
     def __post_init__(self) -> None:
-        if self.resolution < 2 * STEM or self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution={self.resolution}: must be a power of two, at least {2 * STEM}")
-        needed = 1 + int(math.log2(self.resolution // STEM))
-        if len(self.channels) != needed:
-            raise ValueError(
-                f"channels has {len(self.channels)} entries; {self.resolution} px needs {needed}, the stem's first"
-            )
-        for name in ("num_classes", "z_dim", "project_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        check_widths(self.resolution, self.channels)
+        check_positive(self, "num_classes", "z_dim", "project_dim")
 
 
 class _Gated(nn.Module):

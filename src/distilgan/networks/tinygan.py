@@ -15,8 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distilgan.networks.biggan import STEM
-from distilgan.networks.conditional import AffineBatchNorm, ClassEmbedding, ConditionalBatchNorm, StatisticsRow
+from distilgan.networks.conditional import (
+    STEM,
+    AffineBatchNorm,
+    ClassEmbedding,
+    ConditionalBatchNorm,
+    StatisticsRow,
+    check_positive,
+    check_widths,
+)
 from distilgan.networks.generator import ImageGenerator, class_weights
 from distilgan.networks.latents import Distribution, LatentSpec
 
@@ -49,16 +56,8 @@ class TinyGANConfig:
     distribution: Distribution = "normal"
 
     def __post_init__(self) -> None:
-        if self.resolution < 2 * STEM or self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution={self.resolution}: must be a power of two, at least {2 * STEM}")
-        needed = 1 + int(math.log2(self.resolution // STEM))
-        if len(self.channels) != needed:
-            raise ValueError(
-                f"channels has {len(self.channels)} entries; {self.resolution} px needs {needed}, the stem's first"
-            )
-        for name in ("num_classes", "embed_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        check_widths(self.resolution, self.channels)
+        check_positive(self, "num_classes", "embed_dim")
         if len(LatentSpec(self.latent_shape).shape) == 3:
             if self.latent_shape[1:] != [self.resolution] * 2:
                 raise ValueError(f"latent_shape={self.latent_shape}: an image latent must be {self.resolution} px wide")

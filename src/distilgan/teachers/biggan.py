@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from distilgan.errors import UserError
-from distilgan.networks.biggan import STEM, BigGAN, BigGANConfig, BigGANDeep
+from distilgan.networks.biggan import BigGAN, BigGANConfig, BigGANDeep
+from distilgan.networks.conditional import STEM
 from distilgan.networks.generator import ImageGenerator
 from distilgan.teachers.layout import Tensors
 
