@@ -43,7 +43,6 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "tinygan as published": ("tinygan-as-published", []),
     "full with skip-z": ("tinygan", ["student.skip_z=true"]),
     "full with class at the stem": ("tinygan", ["student.class_at_stem=true"]),
-    "full with moments": ("tinygan", ["losses.moments=0.1"]),
     "full with plain convolutions": ("tinygan", ["student.depthwise=false"]),
     "full with adversarial terms every 5th step": ("tinygan", ["losses.adversarial_every=5"]),
     "full with stale features": ("tinygan", ["losses.fresh_features=false"]),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,19 @@ def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(exporting, "compare", lambda *_: 0.5)
     with pytest.raises(RunFailed, match=r"differs from torch by 0\.5"):
         export_onnx(tiny_generator(), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@torch.no_grad()
+def test_nan_is_no_agreement(exported: Path, tmp_path: Path) -> None:
+    def broken(z: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(z), 3, 16, 16), math.nan)
+
+    assert math.isnan(exporting.compare(exported / "model.onnx", broken))
+    network = tiny_generator()
+    network.synthesis.b16.torgb.bias.fill_(math.nan)
+    with pytest.raises(RunFailed, match="differs from torch by nan"):
+        export_onnx(network, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 

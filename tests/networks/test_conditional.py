@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from distilgan.errors import UserError
 from distilgan.evaluation.cost import count_macs, count_parameters
-from distilgan.networks.biggan import (
-    BigGAN,
-    BigGANConfig,
-    BigGANDeep,
-    biggan_channels,
-    biggan_deep_channels,
-    orthogonal_init,
-)
+from distilgan.networks.biggan import BigGAN, BigGANConfig, BigGANDeep, orthogonal_init
 from distilgan.networks.conditional import Attention, BatchNorm, ConditionalBatchNorm, StatisticsRow
 from distilgan.networks.distylegan import DiStyleCritic, DiStyleCriticConfig, DiStyleGAN, DiStyleGANConfig
+from distilgan.networks.families import load_generator
 from distilgan.networks.projection_discriminator import ProjectionDiscriminator, ProjectionDiscriminatorConfig
-from distilgan.networks.resnet_discriminator import (
-    ResNetDiscriminator,
-    ResNetDiscriminatorConfig,
-    biggan_discriminator_channels,
-)
+from distilgan.networks.resnet_discriminator import ResNetDiscriminator, ResNetDiscriminatorConfig
 from distilgan.networks.spectral import add_spectral_norm, baked
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
 from distilgan.networks.tinygan import TinyGAN, TinyGANConfig
 from tests.conftest import conditional
 
 TINY = [512, 512, 256, 128, 64, 32]
+
+
+# Brock et al. 2019, appendix B, tables 4 to 6; at 32 px those of the CIFAR-10 recipe: the stem's width and the blocks'.
+BIGGAN = {
+    32: [4, 4, 4, 4],
+    64: [16, 16, 8, 4, 2],
+    128: [16, 16, 8, 4, 2, 1],
+    256: [16, 16, 8, 8, 4, 2, 1],
+    512: [16, 16, 8, 8, 4, 2, 1, 1],
+}
+
+
+def biggan_channels(resolution: int, width: int) -> list[int]:
+    return [width * m for m in BIGGAN[resolution]]
+
+
+def biggan_deep_channels(resolution: int, width: int) -> list[int]:
+    """Tables 7 to 9: each size has one block that keeps the width and one that doubles the size."""
+    single = biggan_channels(resolution, width)
+    return [single[0]] + [w for before, after in itertools.pairwise(single) for w in (before, after)]
 
 
 KINDS = ["biggan", "biggan-deep", "tinygan", "distylegan", "stylegan2"]
@@ -102,8 +117,8 @@ def test_distylegan_and_critic_counts() -> None:
     critic = ProjectionDiscriminator(ProjectionDiscriminatorConfig(128, [32, 64, 128, 256, 512], 1000))
     assert count_parameters(critic) == 3_300_321
     with torch.device("meta"):
-        channels, halvings = biggan_discriminator_channels(128, 96)
-        residual = ResNetDiscriminator(ResNetDiscriminatorConfig(128, channels, 1000, halvings, [64]))
+        channels = [96 * m for m in (1, 2, 4, 8, 16, 16)]
+        residual = ResNetDiscriminator(ResNetDiscriminatorConfig(128, channels, 1000, halvings=5, attention=[64]))
     assert count_parameters(residual) == 87_982_370
 
 
@@ -127,6 +142,9 @@ def test_classes_are_numbers_or_weights(kind: str) -> None:
         network(z)
     with pytest.raises(ValueError, match=r"label has shape \[4, 3\]"):
         network(z, torch.ones(4, 3))
+    with pytest.raises(ValueError, match=r"label has shape \[4\]"):
+        network(z, label.float())
+    assert torch.equal(network(z, label.int()), by_number)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -147,17 +165,50 @@ def test_class_latent_and_truncation_all_matter(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_saved_and_read_back(kind: str, tmp_path: object) -> None:
-    from pathlib import Path
-
-    from distilgan.networks.families import load_generator
-
+def test_saved_and_read_back(kind: str, tmp_path: Path) -> None:
     network = conditional(kind)
-    network.save_pretrained(Path(str(tmp_path)))
-    again = load_generator(Path(str(tmp_path)))
+    network.save_pretrained(tmp_path)
+    again = load_generator(tmp_path)
     assert again.latent == network.latent
     inputs = network.sample_inputs(2)
     assert torch.equal(again(**inputs), network(**inputs))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("biggan", {"channels": [16]}, "channels has 1 entries; 16 px needs 3"),
+        ("biggan", {"channels": [16, 0, 8]}, "every entry must be at least 1"),
+        ("biggan", {"z_dim": 7}, "z_dim=7: does not divide into 3 pieces"),
+        ("biggan", {"norm_eps": -1.0}, "cannot be negative"),
+        ("biggan-deep", {"embed_dim": -1}, "cannot be negative"),
+        ("tinygan", {"num_classes": 0}, "num_classes=0: must be at least 1"),
+        ("distylegan", {"resolution": 12}, "resolution=12: must be a power of two, at least 8"),
+    ],
+)
+def test_a_config_that_fits_no_network(kind: str, changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    conditional(kind).save_pretrained(tmp_path)
+    tree = json.loads((tmp_path / "config.json").read_text())
+    tree["config"] |= changes
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=rf"config\.json: config.*{message}") as caught:
+        load_generator(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("channels", [[], [8, 0], [8] * 6])
+def test_critics_that_cannot_be_built(channels: list[int]) -> None:
+    for config in (ProjectionDiscriminatorConfig, DiStyleCriticConfig):
+        with pytest.raises(ValueError, match="channels"):
+            config(32, channels, 5)
+        with pytest.raises(ValueError, match="num_classes=0"):
+            config(32, [8], 0)
+
+
+def test_statistics_of_several_truncations_do_not_train() -> None:
+    norm = BatchNorm(4, rows=3)
+    with pytest.raises(RuntimeError, match="does not train"):
+        norm(torch.randn(2, 4, 3, 3), StatisticsRow(1, 1))
 
 
 @torch.no_grad()

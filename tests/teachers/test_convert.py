@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,20 @@ def test_epsilon_comes_from_the_option_the_config_or_the_project(tmp_path: Path)
     (tmp_path / "config.json").write_text(json.dumps({"eps": 1e-3}))
     assert convert(tmp_path, tmp_path / "b").config.norm_eps == 1e-3
     assert convert(tmp_path, tmp_path / "c", eps=1e-5).config.norm_eps == 1e-5
+
+
+@pytest.mark.parametrize("eps", [None, "abc", -1, [1], float("nan"), True])
+def test_an_epsilon_that_is_no_number(eps: Any, tmp_path: Path) -> None:
+    torch.save(state("huggingface"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(json.dumps({"eps": eps}))
+    with pytest.raises(UserError, match=r"config\.json: eps=.*: must be a number, 0 or more"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_a_config_beside_another_projects_weights_says_nothing(tmp_path: Path) -> None:
+    torch.save(state("ajbrock"), tmp_path / "G.pth")
+    (tmp_path / "config.json").write_text(json.dumps({"eps": 0.5}))
+    assert convert(tmp_path, tmp_path / "out").config.norm_eps == 1e-5
 
 
 @torch.no_grad()
@@ -128,6 +143,16 @@ def without(case: str, name: str) -> dict[str, torch.Tensor]:
         ),
         (lambda: {**state("studiogan"), "blocks.0.0.bn1.embed0.weight": torch.ones(2)}, "no place in the network"),
         (lambda: {**state("ajbrock"), "linear.bias": torch.ones(3)}, "contradict each other"),
+        (lambda: {**state("ajbrock"), "shared.weight": torch.ones(3)}, "contradict each other"),
+        (lambda: {**state("ajbrock"), "blocks.0.0.conv2.weight": torch.tensor(1.0)}, "contradict each other"),
+        (lambda: {**state("huggingface"), "generator.gen_z.bias": torch.ones(7)}, "contradict each other"),
+        (lambda: {**state("studiogan"), "linear0.weight_u": torch.ones(99)}, "contradict each other"),
+        (lambda: {"synthesis.b4.const": torch.tensor(1.0)}, "contradict each other"),
+        (lambda: {**state("ajbrock"), "linear.u0": torch.full((1, 512), math.nan)}, r"numbers give stem\.weight"),
+        (
+            lambda: {**state("ajbrock"), "output_layer.0.stored_var": -torch.ones(32)},
+            r"output_norm\.norm\.running_var that is not",
+        ),
         (lambda: moved(state("huggingface"), {3: 4, 4: 3}), r"self-attention is in front of block \[3\]"),
         (lambda: {"a": torch.ones(2)}, "of no known layout"),
         (lambda: {"a": {"b": 3}}, "is not a state dict"),

@@ -255,7 +255,8 @@ def _cost_table(result: Result) -> str:
 
 
 def _row(cell: str, first: str, *rest: object) -> str:
-    cells = "".join(f"<{cell} class=n>{html.escape(str(x))}" for x in rest)
+    texts = (html.escape(str(x)).replace("_", "_<wbr>") for x in rest)  # a long name must not push columns off the page
+    cells = "".join(f"<{cell} class=n>{text}" for text in texts)
     return f"<tr><{cell}>{html.escape(first)}{cells}</tr>"
 
 

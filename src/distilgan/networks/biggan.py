@@ -62,6 +62,8 @@ class BigGANConfig:
 
     def __post_init__(self) -> None:
         check_positive(self, "num_classes", "z_dim", "statistics")
+        if min(self.embed_dim, self.norm_eps, self.output_norm_eps) < 0:
+            raise ValueError("embed_dim, norm_eps and output_norm_eps cannot be negative")
         sizes = [STEM * 2**i for i in range(1, doublings(self.resolution) + 1)]
         for size in self.attention:
             if size not in sizes:
@@ -228,20 +230,6 @@ class BigGANDeep(_BigGANFamily):
 
 def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
-
-
-def biggan_channels(resolution: int, width: int) -> list[int]:
-    """The published BigGAN widths (appendix B, tables 4 to 6; at 32 px those of the CIFAR-10 recipe), stem first."""
-    multipliers = {32: [4, 4, 4, 4], 64: [16, 16, 8, 4, 2], 128: [16, 16, 8, 4, 2, 1], 256: [16, 16, 8, 8, 4, 2, 1]}
-    multipliers[512] = [*multipliers[256], 1]
-    return [width * m for m in multipliers[resolution]]
-
-
-def biggan_deep_channels(resolution: int, width: int) -> list[int]:
-    """The published BigGAN-deep widths (appendix B, tables 7 to 9), stem first: each size has one block that keeps the
-    width and one that doubles the size."""
-    single = biggan_channels(resolution, width)
-    return [single[0]] + [w for before, after in itertools.pairwise(single) for w in (before, after)]
 
 
 @torch.no_grad()

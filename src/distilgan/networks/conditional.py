@@ -36,6 +36,14 @@ def check_widths(resolution: int, channels: list[int], blocks: int = 1) -> None:
         raise ValueError(f"channels={channels}: every entry must be at least 1")
 
 
+def check_halvings(resolution: int, channels: list[int]) -> None:
+    """Raise ValueError unless `channels` are widths of layers each of which can halve the size."""
+    if not channels or min(channels) < 1:
+        raise ValueError(f"channels={channels}: give at least one, every entry at least 1")
+    if resolution >> len(channels) < 1:
+        raise ValueError(f"channels has {len(channels)} entries; {resolution} px cannot be halved so often")
+
+
 def check_positive(config: object, *names: str) -> None:
     """Raise ValueError unless each named attribute is at least 1."""
     for name in names:
@@ -47,7 +55,7 @@ class ClassEmbedding(nn.Embedding):
     """Class numbers [N], or weights of classes [N, num_classes], to vectors [N, D]."""
 
     def forward(self, label: Tensor) -> Tensor:
-        if label.dim() == 1:
+        if label.dim() == 1 and not label.is_floating_point():
             picked: Tensor = super().forward(label)
             return picked
         mixed: Tensor = class_weights(label, self.num_embeddings) @ self.weight
@@ -70,8 +78,8 @@ class StatisticsRow:
 class BatchNorm(nn.Module):
     """Batch normalisation without gain and offset: (x - μ) / √(σ² + ε) by channel.
 
-    In training the moments are those of the batch over all processes (each holds an equal share), and row 0 of the stored
-    ones follows them. In eval mode the stored ones are used; `rows` > 1 are statistics for several truncations.
+    In training the moments are those of the batch over all processes (each holds an equal share), and the stored ones follow
+    them. In eval mode the stored ones are used; `rows` > 1 are statistics for several truncations, which do not train.
     """
 
     running_mean: Tensor
@@ -84,6 +92,8 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(rows, channels))
 
     def forward(self, x: Tensor, row: StatisticsRow) -> Tensor:
+        if self.training and len(self.running_mean) > 1:
+            raise RuntimeError("a network with statistics of several truncations does not train")
         if self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             return self._over_processes(x)
         mean, variance = row.pick(self.running_mean), row.pick(self.running_var)

@@ -12,7 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distilgan.networks.conditional import STEM, AffineBatchNorm, StatisticsRow, check_positive, check_widths
+from distilgan.networks.conditional import (
+    STEM,
+    AffineBatchNorm,
+    StatisticsRow,
+    check_halvings,
+    check_positive,
+    check_widths,
+)
 from distilgan.networks.generator import ImageGenerator, class_weights
 from distilgan.networks.latents import Distribution, LatentSpec
 from distilgan.networks.pretrained import Pretrained
@@ -122,10 +129,8 @@ class DiStyleCriticConfig:
     slope: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.resolution >> len(self.channels) < 1:
-            raise ValueError(
-                f"channels has {len(self.channels)} entries; {self.resolution} px cannot be halved so often"
-            )
+        check_halvings(self.resolution, self.channels)
+        check_positive(self, "num_classes", "project_dim")
 
 
 class DiStyleCritic(Pretrained):

@@ -58,7 +58,7 @@ def class_weights(label: Tensor | None, num_classes: int) -> Tensor:
     if label is None:
         raise ValueError("this network is class-conditional: label is missing")
     if label.dim() == 1 and not label.is_floating_point():
-        return F.one_hot(label, num_classes).float()
+        return F.one_hot(label.long(), num_classes).float()
     if label.dim() != 2 or label.shape[1] != num_classes:
         raise ValueError(
             f"label has shape {list(label.shape)}; expected [N] class numbers or [N, {num_classes}] weights"

@@ -71,6 +71,8 @@ class Pretrained(nn.Module):
             first = error.errors()[0]
             key = ".".join(["config", *(str(part) for part in first["loc"])])
             raise UserError(f"{folder / 'config.json'}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+        except (ValueError, RuntimeError) as error:  # values that fit the config, but not this family
+            raise UserError(f"{folder / 'config.json'}: config: {' '.join(str(error).split())[:160]}") from error
         path = folder / cls.weights_file
         try:
             state = load_file(path)

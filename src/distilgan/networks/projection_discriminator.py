@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distilgan.networks.conditional import ClassEmbedding
+from distilgan.networks.conditional import ClassEmbedding, check_halvings, check_positive
 from distilgan.networks.pretrained import Pretrained
 
 
@@ -30,10 +30,8 @@ class ProjectionDiscriminatorConfig:
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.resolution >> len(self.channels) < 1:
-            raise ValueError(
-                f"channels has {len(self.channels)} entries; {self.resolution} px cannot be halved so often"
-            )
+        check_halvings(self.resolution, self.channels)
+        check_positive(self, "num_classes")
 
 
 class ProjectionDiscriminator(Pretrained):

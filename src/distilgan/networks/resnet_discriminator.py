@@ -92,11 +92,3 @@ class ResNetDiscriminator(Pretrained):
         h = F.relu(x).sum((2, 3))
         score: Tensor = self.linear(h) + (self.embed(label) * h).sum(1, keepdim=True)
         return score
-
-
-def biggan_discriminator_channels(resolution: int, width: int) -> tuple[list[int], int]:
-    """The published widths, and how many blocks halve the size (appendix B, tables 4 to 6; at 32 px those of CIFAR-10)."""
-    if resolution == 32:
-        return [4 * width] * 4, 2
-    multipliers = {64: [1, 2, 4, 8, 16], 128: [1, 2, 4, 8, 16, 16], 256: [1, 2, 4, 8, 8, 16, 16]}[resolution]
-    return [width * m for m in multipliers], len(multipliers) - 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,32 +49,36 @@ def convert(
         raise UserError(f"{out}: exists already; choose another folder")
     if layout is not None and layout not in LAYOUTS:
         raise UserError(f"--layout {layout}: unknown{near_names(layout, LAYOUTS)}")
-    path, config = _checkpoint(source)
-    options: dict[str, Any] = {}
-    if path.suffix == ".pkl":
-        state, arguments = read_stylegan_pickle(path)
-        options["conv_clamp"] = (arguments.get("synthesis_kwargs") or {}).get("conv_clamp")
-    else:
-        state = read_state(path)
+    path = _checkpoint(source)
+    pickled = path.suffix == ".pkl"
+    if pickled and layout not in (None, "stylegan2"):
+        raise UserError(f"--layout {layout}: a .pkl holds a StyleGAN2; leave the option out")
+    state, attributes = read_stylegan_pickle(path) if pickled else (read_state(path), {})
     tensors = Tensors(state, path)
     layout = layout or next((name for name, (mark, _) in LAYOUTS.items() if mark in tensors), None)
     if layout is None:
-        raise UserError(f"{path}: of no known layout ({', '.join(LAYOUTS)}); its first tensor is {min(tensors)}")
-    if layout == "stylegan2":
-        if eps is not None:
-            raise UserError("--eps: StyleGAN2 has no batch normalisation")
-    elif eps is not None or "eps" in config:
-        options["eps"] = float(config["eps"] if eps is None else eps)
+        first = min(tensors, default="none")
+        raise UserError(f"{path}: of no known layout ({', '.join(LAYOUTS)}); its first tensor is {first}")
+    if layout == "stylegan2" and eps is not None:
+        raise UserError("--eps: StyleGAN2 has no batch normalisation")
+    options: dict[str, Any] = {} if eps is None else {"eps": _number("--eps", eps)}
     if layout == "huggingface":
-        options["layers"] = config.get("layers")
-    network = LAYOUTS[layout][1](tensors, **options)
+        options = {**_huggingface_options(path.parent / "config.json"), **options}
+    if pickled:
+        options["conv_clamp"] = _clamp(path, attributes)
+    try:
+        network = LAYOUTS[layout][1](tensors, **options)
+    except (ValueError, RuntimeError, LookupError, TypeError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: the checkpoint's tensors contradict each other ({why})") from error
+    _check_values(path, network)
     with new_folder(out) as folder:
         network.save_pretrained(folder, licence=licence, converted_from=layout)
     return network
 
 
-def _checkpoint(source: Path) -> tuple[Path, dict[str, Any]]:
-    """The weight file, and config.json beside it."""
+def _checkpoint(source: Path) -> Path:
+    """The weight file that is meant."""
     if source.is_dir():
         found = [p for name in ("pytorch_model.bin", "G_ema.pth", "G.pth") if (p := source / name).is_file()]
         if not found:
@@ -80,12 +86,42 @@ def _checkpoint(source: Path) -> tuple[Path, dict[str, Any]]:
         source = found[0]
     if not source.is_file():
         raise UserError(f"{source}: no such file")
-    config = source.parent / "config.json"
+    return source
+
+
+def _huggingface_options(config: Path) -> dict[str, Any]:
+    """What config.json says that the weights beside it do not."""
     try:
         tree = json.loads(config.read_text()) if config.is_file() else {}
     except ValueError as error:
         raise UserError(f"{config}: not valid JSON ({error})") from error
-    return source, tree if isinstance(tree, dict) else {}
+    tree = tree if isinstance(tree, dict) else {}
+    eps = {"eps": _number(f"{config}: eps", tree["eps"])} if "eps" in tree else {}
+    return {"layers": tree.get("layers"), **eps}
+
+
+def _number(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise UserError(f"{key}={value!r}: must be a number, 0 or more")
+    return float(value)
+
+
+def _clamp(path: Path, attributes: dict[str, Any]) -> float | None:
+    """At what the pickled layers clip: every one has it as an attribute, wherever its network had it from."""
+    found = {
+        None if value is None else _number(f"{path}: {name}", value)
+        for name, value in attributes.items()
+        if re.fullmatch(r"synthesis\..*\.conv_clamp", name)
+    }
+    if len(found) != 1:
+        raise UserError(f"{path}: {len(found)} values of conv_clamp in its synthesis layers; expected one in all")
+    return found.pop()
+
+
+def _check_values(path: Path, network: ImageGenerator) -> None:
+    for name, value in network.state_dict().items():
+        if not torch.isfinite(value).all() or (name.endswith("running_var") and (value < 0).any()):
+            raise UserError(f"{path}: damaged, as its numbers give {name} that is not finite or a negative variance")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -105,7 +141,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path}: holds Python objects and not only tensors; load it where it was made and save its state_dict() with "
             "torch.save (official StyleGAN pickles are read when their names end in .pkl)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # torch stumbles over a damaged file in many ways
         raise UserError(f"{path}: not a checkpoint, or a damaged one; fetch it again") from error
     for key in ("state_dict", "g_ema", "G_ema"):
         if isinstance(tree, dict) and isinstance(tree.get(key), dict):

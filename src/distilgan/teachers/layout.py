@@ -35,19 +35,20 @@ class Tensors:
         Raises:
             UserError: there is none.
         """
+        found = self._found(name).float()
+        self._unread.discard(name)
+        return found
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of the tensor `name`, which does not count as reading it."""
+        return tuple(self._found(name).shape)
+
+    def _found(self, name: str) -> Tensor:
         if name not in self._state:
             raise UserError(
                 f"{self._origin}: has no {name}{near_names(name, self._state)}; give a generator's whole file"
             )
-        self._unread.discard(name)
-        return self._state[name].float()
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of the tensor `name`, without reading it."""
-        unread = set(self._unread)
-        shape = tuple(self.take(name).shape)
-        self._unread = unread
-        return shape
+        return self._state[name]
 
     def skip(self, unwanted: Callable[[str], bool]) -> None:
         """Leave out tensors that say nothing of the function."""
