@@ -7,7 +7,7 @@ import json
 import platform
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class Benchmark:
             "reference_images": p["reference_images"],
             "held_out": p["held_out"],
             "extractor": p["extractor"],
-            "trained": p.get("trained"),
+            "trained": distinct(r["protocol"].get("trained") for runs in results.values() for r in runs),
             "common": self.common,
             "latency": "ONNX Runtime, one picture, one thread, median over rounds, files in turn",
             **self.facts(first, samples),
@@ -169,6 +169,15 @@ def _row(
     if "parameters_mapping" in cost:
         row["params_without_mapping"] = cost["parameters"] - cost["parameters_mapping"]
     return {**row, "latency_ms": time[0], "latency_ratio_to_teacher": time[1], "seeds": seeds, "metrics": metrics}
+
+
+def distinct(items: Iterable[Any]) -> list[Any]:
+    """Each of the items once, in their order."""
+    found: list[Any] = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return found
 
 
 def summary(values: list[float]) -> dict[str, Any]:

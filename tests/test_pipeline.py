@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from distilgan import load
+from distilgan.data.pair_writer import draw_pairs
+from distilgan.data.pairs import PairStore
 from distilgan.errors import UserError
 from distilgan.files import locked
 from distilgan.methods.channel_scores import channel_scores
@@ -22,7 +24,7 @@ from distilgan.networks.pretrained import read_config
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.pipeline import execute, plan
 from distilgan.recipe import StyleKDRecipe, dump_recipe
-from tests.conftest import tiny_generator
+from tests.conftest import conditional, tiny_generator
 from tests.recipes import gan_recipe, stylekd_recipe, tinygan_recipe
 
 EVALUATION = {"samples": 8, "latency_runs": 1}
@@ -45,6 +47,31 @@ def test_a_run_is_a_teacher_and_its_terms_are_passed_on(image_folder: Path, tmp_
     execute(tiny(image_folder, tmp_path / "teacher", licence="mine"), run.path)  # known only afterwards
     assert read_config(run.student)["licence"] == "mine"
     assert "Licence: mine." in (run.student / "README.md").read_text()
+
+
+def test_a_student_of_pairs_says_whose_they_are(labelled_folder: Path, tmp_path: Path) -> None:
+    conditional("biggan").save_pretrained(tmp_path / "teacher", licence="theirs")
+    store = draw_pairs(tmp_path / "store", tmp_path / "teacher", "T", 24, truncation=0.5)
+    recipe = tinygan_recipe(
+        labelled_folder,
+        None,
+        pairs={"store": str(store), "truncation": 0.5},
+        losses={"feature": 0, "distill_gan": 0, "gan": 0, "pixel_fall": None},
+        training={"images": 8},
+        evaluation=EVALUATION,
+    )
+    run = execute(recipe, tmp_path / "run")
+    facts, identity = read_config(run.student), PairStore(store).identity
+    assert (facts["teacher"], facts["teacher_licence"], facts["pairs_truncation"]) == ("T", "theirs", 0.5)
+    assert facts["pairs"] == identity
+    card = (run.student / "README.md").read_text()
+    assert "Teacher: `T` (its licence: theirs)" in card
+    assert identity[:16] in card
+    assert not (run.student / "discriminator.safetensors").exists()  # pixels need none
+    shutil.rmtree(store)
+    draw_pairs(store, tmp_path / "teacher", "T", 24, truncation=0.5, seed=1)
+    with pytest.raises(UserError, match="the store has other pairs than when it was made"):
+        execute(recipe, run.path)
 
 
 def test_a_damaged_result_is_made_again(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:

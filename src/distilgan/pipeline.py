@@ -13,6 +13,7 @@ import torch
 
 from distilgan.data.feed import Feed
 from distilgan.data.images import ImageSet
+from distilgan.data.pairs import read_manifest
 from distilgan.errors import UserError
 from distilgan.evaluation.card import model_card
 from distilgan.evaluation.cost import count_macs, count_parameters
@@ -22,9 +23,9 @@ from distilgan.evaluation.reference import check_same_classes, open_lesson, open
 from distilgan.files import locked, new_folder, write_atomic
 from distilgan.methods.base import Method
 from distilgan.methods.draws import initialisation_seed
-from distilgan.networks.pretrained import read_config, weights_sha256, write_config
+from distilgan.networks.pretrained import network_sha256, read_config, write_config
 from distilgan.perception.features import build_extractor
-from distilgan.recipe import AnyRecipe, BigGANRecipe, DistillRecipe, GANRecipe, StyleKDRecipe
+from distilgan.recipe import AnyRecipe, BigGANRecipe, DistillRecipe, GANRecipe, StyleKDRecipe, TinyGANRecipe
 from distilgan.runs import Run, check_run, generator_folder, load_model, start_run
 from distilgan.training.checkpoint import CHECKPOINTS, latest_checkpoint
 from distilgan.training.hardware import Hardware, start_hardware
@@ -137,25 +138,38 @@ def _trained(run: Run) -> bool:
     """Whether student/ is whole and the result of this recipe's whole length.
 
     Raises:
-        UserError: its teacher has other weights now.
+        UserError: its teacher is another one now, or its pairs are.
     """
     try:
         config = read_config(run.student)
         load_model(run.student)
     except UserError:  # not there yet, or damaged: the last checkpoint makes it again
         return False
-    if config.get("teacher_sha256") != _teacher_facts(run.recipe).get("teacher_sha256"):
-        raise UserError(f"{run.path}: its teacher has other weights than when it was made; start over with --fresh")
+    now = _teacher_facts(run.recipe)
+    changes = {
+        "teacher_sha256": "its teacher has other weights or another config",
+        "pairs": "the store has other pairs",
+    }
+    for key, change in changes.items():
+        if config.get(key) != now.get(key):
+            raise UserError(f"{run.path}: {change} than when it was made; start over with --fresh")
     return bool(config.get("images") == run.recipe.training.images)
 
 
 def _teacher_facts(recipe: AnyRecipe) -> dict[str, Any]:
-    """What a student's config.json says of its teacher."""
-    if not isinstance(recipe, DistillRecipe) or recipe.teacher is None:
-        return {}
-    licence = read_config(generator_folder(recipe.teacher)).get("licence", "")
-    weights = weights_sha256(load_model(recipe.teacher))
-    return {"teacher": recipe.teacher, "teacher_licence": licence, "teacher_sha256": weights}
+    """What a student's config.json says of its teacher, and of the pairs of one on disk."""
+    facts: dict[str, Any] = {}
+    if isinstance(recipe, TinyGANRecipe) and recipe.uses_pairs:
+        facts["pairs_truncation"] = recipe.pairs.truncation
+        if recipe.pairs.store:
+            made = read_manifest(Path(recipe.pairs.store))
+            facts |= {"teacher": made.teacher, "teacher_licence": made.licence, "teacher_sha256": made.teacher_sha256}
+            facts["pairs"] = made.identity
+    if isinstance(recipe, DistillRecipe) and recipe.teacher is not None:
+        facts["teacher"] = recipe.teacher
+        facts["teacher_licence"] = read_config(generator_folder(recipe.teacher)).get("licence", "")
+        facts["teacher_sha256"] = network_sha256(load_model(recipe.teacher))
+    return facts
 
 
 def _train(run: Run, method: Method, images: ImageSet, hardware: Hardware) -> None:
@@ -172,7 +186,8 @@ def _train(run: Run, method: Method, images: ImageSet, hardware: Hardware) -> No
     }
     with new_folder(run.student, "the checkpoints are whole") as folder:
         generator.save_pretrained(folder, **facts)
-        discriminator.save_pretrained(folder)
+        if discriminator is not None:
+            discriminator.save_pretrained(folder)
 
 
 def export(run: Run) -> None:
@@ -180,7 +195,7 @@ def export(run: Run) -> None:
     from distilgan.export.onnx import export_onnx, is_export_of
 
     student, folder = load_model(run.path), run.path / "export"
-    if not is_export_of(folder, weights_sha256(student)):
+    if not is_export_of(folder, network_sha256(student)):
         say("exporting to ONNX")
         export_onnx(student, folder)
 
@@ -192,8 +207,8 @@ def measure(run: Run, device: str = "cpu") -> Result:
     onnx = run.path / "export" / "model.onnx"
     key = {
         **asdict(protocol),
-        "student_sha256": weights_sha256(load_model(run.path)),
-        "teacher_sha256": weights_sha256(load_model(teacher)) if teacher else None,
+        "student_sha256": network_sha256(load_model(run.path)),
+        "teacher_sha256": network_sha256(load_model(teacher)) if teacher else None,
         **data_hashes(protocol),
         "versions": versions(),
     }
@@ -246,8 +261,9 @@ def plan(recipe: AnyRecipe, out: Path, fresh: bool = False) -> dict[str, Any]:
         "generator_parameters": count_parameters(generator),
         "generator_macs": count_macs(generator.eval(), **example),
         "generator_channels": generator.config.channels,
-        "discriminator_parameters": count_parameters(discriminator),
     }
+    if discriminator is not None:
+        facts["discriminator_parameters"] = count_parameters(discriminator)
     if name := recipe.compared_with:
         teacher = load_model(name)
         facts |= {"teacher_parameters": count_parameters(teacher), "teacher_macs": count_macs(teacher, **example)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,10 @@ def test_a_small_folder_is_counted(image_folder: Path) -> None:
 
 
 def test_a_run_is_measured_as_its_recipe_says(image_folder: Path, teacher_folder: Path, tmp_path: Path) -> None:
-    wanted = {"samples": 9, "reference": 10, "truncation": 0.5, "data": str(image_folder), "latency_runs": 11}
+    apart = tmp_path / "apart"
+    shutil.copytree(image_folder, apart)
+    (apart / "more.png").write_bytes(b"")
+    wanted = {"samples": 9, "reference": 10, "truncation": 0.5, "data": str(apart), "latency_runs": 11}
     run = start_run(tmp_path / "run", stylekd_recipe(image_folder, teacher_folder, evaluation=wanted), fresh=False)
     protocol, teacher = protocol_for(str(run.path), samples=None, truncation=1.0)
     assert protocol == Protocol(**(wanted | {"truncation": 1.0, "held_out": True}))  # and the seed is the usual one
@@ -97,6 +101,15 @@ def test_a_run_is_measured_as_its_recipe_says(image_folder: Path, teacher_folder
     protocol, _ = protocol_for(str(run.path), data="other")
     assert (protocol.data, protocol.held_out, protocol.reference) == ("other", None, None)
     assert protocol_for("student", data=None) == (Protocol(), None)
+    assert protocol_for(str(run.path), data=str(image_folder))[0].held_out is False
+
+
+def test_the_training_images_under_another_name_are_not_held_out(
+    image_folder: Path, teacher_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "alias").symlink_to(image_folder)
+    wanted = {"data": str(tmp_path / "alias")}
+    assert protocol_of(stylekd_recipe(image_folder, teacher_folder, evaluation=wanted)).held_out is False
 
 
 def test_without_held_out_images_only_those_trained_on_are_the_reference(

@@ -25,6 +25,7 @@ def test_features_keep_their_labels(make_set: MakeSet, colours: Extractor, tmp_p
     """The classifier's images in turn, the reference sorted: the same images, but not in the same order."""
     data = make_set("data", 20, seed=0)
     shutil.copytree(data, tmp_path / "copy")
+    shutil.copy(data / "red" / "000.png", tmp_path / "copy" / "red" / "more.png")  # the very set would be no test
     protocol = Protocol(data=str(data), classifier_data=str(tmp_path / "copy"), samples=60)
     metrics = evaluate(str(make_set("drawn", 20, seed=1)), protocol).metrics
     assert metrics["accuracy_real60_colours_worst"] > 0.95

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from distilgan.evaluation.card import model_card
 from distilgan.evaluation.evaluate import evaluate
 from distilgan.evaluation.fidelity import frechet_distance, kernel_distance
 from distilgan.evaluation.per_class import LinearProbe, classifier_scores, intra_fid, intra_kid, spread
-from distilgan.evaluation.protocol import Protocol, protocol_for, protocol_of
-from distilgan.evaluation.report import write_report
+from distilgan.evaluation.protocol import Protocol, Result, protocol_for, protocol_of
+from distilgan.evaluation.report import _worst_first, write_report
 from distilgan.evaluation.sources import class_turns, drawn_inputs, open_source, write_pictures
 from distilgan.export.onnx import export_onnx
 from distilgan.networks.families import load_generator
@@ -124,6 +125,24 @@ def test_network_and_onnx_alike(kind: str, tmp_path: Path, protocol: Protocol) -
     assert first.teacher_classes.keys() <= first.classes.keys()
 
 
+@torch.no_grad()
+def test_agreement_of_each_class_is_that_of_its_pictures(tmp_path: Path) -> None:
+    """Against pictures drawn one by one: classes in turn, the evaluation's latents in order."""
+    teacher, student = conditional("biggan"), conditional("tinygan")
+    teacher.save_pretrained(tmp_path / "teacher"), student.save_pretrained(tmp_path / "student")
+    protocol = Protocol(samples=20, latency_runs=1)
+    result = evaluate(str(tmp_path / "student"), protocol, teacher=str(tmp_path / "teacher"))
+    z = student.latent.draw(20, torch.Generator().manual_seed(protocol.seed))
+    by_class: dict[int, list[float]] = {c: [] for c in range(5)}
+    for i in range(20):
+        given = z[i : i + 1], torch.tensor([i % 5])
+        error = float((teacher(*given) - student(*given)).double().square().mean()) / 4  # of pictures in [0, 1]
+        by_class[i % 5].append(-10 * math.log10(error))
+    for c, values in by_class.items():
+        assert result.classes["psnr_teacher"][c] == pytest.approx(sum(values) / 4, abs=1e-3)
+    assert len({round(v, 3) for v in result.classes["psnr_teacher"].values()}) == 5
+
+
 def test_data_with_other_classes(tmp_path: Path, labelled_folder: Path, protocol: Protocol) -> None:
     from distilgan.networks.tinygan import TinyGAN, TinyGANConfig
 
@@ -152,6 +171,10 @@ def test_the_teacher_follows_a_given_truncation(
     run = start_run(tmp_path / "run", recipe, fresh=False)
     protocol, _ = protocol_for(str(run.path), truncation=0.4)
     assert (protocol.truncation, protocol.teacher_truncation) == (0.4, 0.2)
+    conditional("tinygan").save_pretrained(tmp_path / "student", pairs_truncation=0.5)
+    assert protocol_for(str(tmp_path / "student"))[0].teacher_truncation == 0.5
+    assert protocol_for(str(tmp_path / "student"), truncation=0.4)[0].teacher_truncation == 0.2
+    assert protocol_for("model.onnx", truncation=0.4, teacher_truncation=0.3)[0].teacher_truncation == 0.3
     other = start_run(tmp_path / "other", stylekd_recipe(image_folder, teacher_folder), fresh=False)
     assert protocol_for(str(other.path), truncation=0.4)[0].teacher_truncation is None
 
@@ -179,6 +202,18 @@ def test_report_and_card_of_a_conditional_run(
         assert f"<td>{name}<td" in page
     assert "a<b>" not in page
     assert page.count("data:image/png;base64,") == 1 + 4 + 10 + 4  # data; two parts, five classes, two paths, of both
+
+
+def test_the_worst_class_comes_first_whatever_was_measured() -> None:
+    """KID may be there for some classes alone, or for none."""
+    kid, psnr = {0: 0.1, 1: 0.3}, {0: 20.0, 1: 30.0, 2: 10.0}
+    for classes, expected in [
+        ({"intra_kid9_x": kid, "psnr_teacher": psnr}, [1, 0, 2]),
+        ({"intra_kid9_x": {}, "psnr_teacher": psnr}, [2, 0, 1]),
+        ({"perceptual_teacher": psnr}, [1, 0, 2]),
+        ({}, []),
+    ]:
+        assert _worst_first(Result("x", classes=classes)) == expected
 
 
 # -- drawing ----------------------------------------------------------------------------------------------------------

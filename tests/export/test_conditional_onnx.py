@@ -14,7 +14,7 @@ from distilgan.evaluation.onnx_session import open_session
 from distilgan.evaluation.sources import OnnxFile
 from distilgan.export.onnx import export_onnx, is_export_of
 from distilgan.networks.biggan import BigGANConfig, BigGANDeep
-from distilgan.networks.pretrained import weights_sha256
+from distilgan.networks.pretrained import network_sha256
 from distilgan.networks.tinygan import TinyGAN, TinyGANConfig
 from tests.conftest import conditional
 
@@ -25,7 +25,7 @@ def test_the_file_draws_what_torch_draws(kind: str, tmp_path: Path) -> None:
     network = conditional(kind)
     facts = export_onnx(network, tmp_path / "out")
     assert facts["inputs"]["label"]["range"] == "0 to 4"
-    assert is_export_of(tmp_path / "out", weights_sha256(network))
+    assert is_export_of(tmp_path / "out", network_sha256(network))
     session = open_session(tmp_path / "out" / "model.onnx")
     # In float64: on AVX2 torch's float32 is up to 2e-5 off itself, ONNX Runtime half of that. StyleGAN2 has no float64.
     network = network if kind == "stylegan2" else network.double()

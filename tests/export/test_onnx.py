@@ -15,7 +15,7 @@ from distilgan.errors import RunFailed, UserError
 from distilgan.evaluation.onnx_session import onnx_facts, open_session
 from distilgan.export import onnx as exporting
 from distilgan.export.onnx import export_onnx, is_export_of
-from distilgan.networks.pretrained import weights_sha256
+from distilgan.networks.pretrained import network_sha256
 from tests.conftest import tiny_generator
 
 
@@ -67,11 +67,11 @@ def test_facts_describe_the_files(exported: Path) -> None:
     ],
 )
 def test_a_damaged_export_is_none(exported: Path, tmp_path: Path, name: str, content: str | None) -> None:
-    weights = weights_sha256(tiny_generator())
+    weights = network_sha256(tiny_generator())
     folder = tmp_path / "export"
     shutil.copytree(exported, folder)
     assert is_export_of(folder, weights)
-    assert not is_export_of(folder, weights_sha256(tiny_generator(seed=9)))
+    assert not is_export_of(folder, network_sha256(tiny_generator(seed=9)))
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_text(content)

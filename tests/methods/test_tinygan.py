@@ -239,7 +239,7 @@ def test_augmentation_is_the_same_for_teacher_and_student(labelled_folder: Path,
 # -- the critic and the class -----------------------------------------------------------------------------------------
 
 
-def trained_critic(critic: Any, embeddings: bool = True) -> tuple[Tensor, Tensor]:
+def trained_critic(critic: Any) -> tuple[Tensor, Tensor]:
     """After learning that bright pictures are class 1 and dark ones class 0: scores of both kinds under both labels."""
     torch.manual_seed(0)
     optimiser = torch.optim.Adam(critic.parameters(), lr=0.01)

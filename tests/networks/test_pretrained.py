@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import torch
 
 import distilgan
 from distilgan.errors import UserError
+from distilgan.networks.biggan import BigGAN, BigGANConfig
 from distilgan.networks.families import load_generator
+from distilgan.networks.pretrained import network_sha256, weights_sha256
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.networks.stylegan2_discriminator import Discriminator
 from tests.conftest import tiny_discriminator, tiny_generator
@@ -87,6 +90,18 @@ def test_bad_folders_get_one_line(tmp_path: Path) -> None:
     config.write_text(good)
     with pytest.raises(UserError, match="has no discriminator"):
         Discriminator.from_pretrained(tmp_path)
+
+
+def test_a_network_is_its_config_too(tmp_path: Path) -> None:
+    """The same weights with another ε draw other pictures; a folder gives back the same network."""
+    config = BigGANConfig(8, [8, 8], 2, z_dim=4, embed_dim=4)
+    first, other = BigGAN(config), BigGAN(replace(config, norm_eps=0.1))
+    other.load_state_dict(first.state_dict())
+    assert weights_sha256(first) == weights_sha256(other)
+    assert network_sha256(first) != network_sha256(other)
+    first.save_pretrained(tmp_path)
+    assert network_sha256(load_generator(tmp_path)) == network_sha256(first)
+    assert network_sha256(tiny_generator(conv_clamp=64)) == network_sha256(tiny_generator(conv_clamp=64.0))
 
 
 def test_no_pickle_is_ever_read(tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ def evaluate(
         float | None,
         typer.Option(help="Truncation psi; default: the run's, else 1.", min=-2, max=2, show_default=False),
     ] = None,
+    teacher_truncation: Annotated[
+        float | None,
+        typer.Option(help="And the teacher's; default: that of its pairs.", min=-2, max=2, show_default=False),
+    ] = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -51,6 +55,7 @@ def evaluate(
         reference=reference,
         extractor=extractor,
         truncation=truncation,
+        teacher_truncation=teacher_truncation,
         device=device,
     )
     result = measure(source, protocol, teacher or known)

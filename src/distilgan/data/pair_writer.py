@@ -30,7 +30,7 @@ from distilgan.files import is_leftover, locked
 from distilgan.networks.families import load_generator
 from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.latents import Distribution, LatentSpec
-from distilgan.networks.pretrained import read_config, weights_sha256
+from distilgan.networks.pretrained import network_sha256, read_config
 
 SHARD = 10_000
 _BATCH = 64
@@ -128,7 +128,7 @@ def _manifest(
             truncation=truncation,
             classes=None if classes is None else sorted(set(classes)),
             teacher=name,
-            teacher_sha256=weights_sha256(network),
+            teacher_sha256=network_sha256(network),
             licence=str(read_config(teacher).get("licence", "")),
         )
     except ValueError as error:

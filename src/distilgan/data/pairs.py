@@ -44,7 +44,7 @@ class Manifest:
         latent: what the latents were drawn from. truncation: at which the teacher was called with them.
         num_classes: of the teacher; `classes` are those drawn (None: all), uniformly.
         count, shard_size: pairs in all, and in each shard but the last. seed: each shard's numbers follow from (seed, shard).
-        teacher: as it was named; `teacher_sha256` of its weights, None for one that distilgan never had.
+        teacher: as it was named; `teacher_sha256` identifies it, None for one that distilgan never had.
         finished: whether all shards are there.
         content_sha256: of imported latents, labels and images (`hash_arrays`); None for drawn ones, which follow from the rest.
 
@@ -89,6 +89,11 @@ class Manifest:
     def determinants(self) -> dict[str, Any]:
         """What the pairs follow from: all but names, terms and state."""
         return {k: v for k, v in asdict(self).items() if k not in ("teacher", "licence", "finished", "format")}
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of what determines the pairs: two stores with one identity hold the same (but for a grey level)."""
+        return hashlib.sha256(json.dumps(self.determinants, sort_keys=True).encode()).hexdigest()
 
 
 def shard_folder(store: Path, index: int) -> Path:
@@ -206,8 +211,8 @@ class PairStore:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what determines the pairs: two stores with one identity hold the same (but for a grey level)."""
-        return hashlib.sha256(json.dumps(self.manifest.determinants, sort_keys=True).encode()).hexdigest()
+        """The manifest's."""
+        return self.manifest.identity
 
     @property
     def labels(self) -> list[int]:

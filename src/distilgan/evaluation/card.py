@@ -39,9 +39,12 @@ def model_card(recipe: BaseRecipe, result: Result | None, facts: dict[str, Any],
         f"- Made by distilgan with the recipe `{recipe.name}`, seed {recipe.seed}, {recipe.training.images} images seen.",
         f"- Data: `{recipe.data.path}` at {recipe.data.resolution} px.",
     ]
-    if isinstance(recipe, DistillRecipe) and recipe.teacher:
-        terms = facts.get("teacher_licence") or "not recorded"
-        lines.append(f"- Teacher: `{recipe.teacher}` (its licence: {terms}).")
+    teacher = facts.get("teacher") or (recipe.teacher if isinstance(recipe, DistillRecipe) else None)
+    if teacher or "pairs" in facts:
+        named = f"`{teacher}`" if teacher else "unknown but for its pairs"
+        lines.append(f"- Teacher: {named} (its licence: {facts.get('teacher_licence') or 'not recorded'}).")
+    if "pairs" in facts:
+        lines.append(f"- Pairs: a store with the identity {facts['pairs'][:16]}.")
     lines.append(
         f"- Licence: {recipe.licence or 'not recorded; a student inherits the terms of its teacher and data'}."
     )

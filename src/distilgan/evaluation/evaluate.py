@@ -15,7 +15,7 @@ from distilgan.evaluation.cost import count_macs, count_parameters, latency, pea
 from distilgan.evaluation.fidelity import frechet_distance, kernel_distance, precision_recall
 from distilgan.evaluation.onnx_session import onnx_facts
 from distilgan.evaluation.per_class import PerClass, Sample, mean_by_class, measure_classes, spread
-from distilgan.evaluation.protocol import EVALUATION_SEED, Protocol, Result, data_hashes, thousands, versions
+from distilgan.evaluation.protocol import EVALUATION_SEED, Protocol, Result, data_hashes, same_set, thousands, versions
 from distilgan.evaluation.reference import check_same_classes, open_lesson, open_reference
 from distilgan.evaluation.samples import sample_of, sample_of_set
 from distilgan.evaluation.sources import Drawn, Folder, Generator, OnnxFile, drawn_inputs, open_source
@@ -56,7 +56,7 @@ def evaluate(
         truth = _Truth(
             sample_of_set(reference, extractor, classes is not None),
             None if lesson is None else sample_of_set(lesson, extractor, with_classes=True),
-            unseen=protocol.held_out is not False and protocol.data != protocol.classifier_data,
+            unseen=lesson is not None and not same_set(str(protocol.data), str(protocol.classifier_data)),
         )
         result.metrics, result.classes = _against(truth, fake, suffix)
         if taught is not None:
@@ -70,6 +70,8 @@ def evaluate(
         result.metrics, result.classes = result.metrics | figures, result.classes | by_class
     result.cost = _costs(source, master, extra_costs or {}, protocol.latency_runs)
     result.protocol = _conditions(protocol, source, reference, extractor, count)
+    if classes is not None and reference is not None:
+        result.protocol["classes_too_small"] = len(classes) - len(result.classes.get(f"intra_kid{suffix}", {}))
     return result
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from distilgan import __version__
-from distilgan.data.images import data_sha256
+from distilgan.data.images import builtin_path, data_sha256
 from distilgan.evaluation.per_class import PerClass
+from distilgan.networks.pretrained import read_config
 from distilgan.recipe import BaseRecipe, BigGANRecipe, TinyGANRecipe
 from distilgan.runs import is_run, open_run
 
@@ -77,6 +78,11 @@ def data_hashes(protocol: Protocol) -> dict[str, str]:
     return {key: data_sha256(name) for key, name in sets.items() if name is not None}
 
 
+def same_set(first: str, second: str) -> bool:
+    """Whether two names stand for the same images."""
+    return first == second or data_sha256(first) == data_sha256(second)
+
+
 def protocol_of(recipe: BaseRecipe) -> Protocol:
     """How a recipe has its result measured."""
     e = recipe.evaluation
@@ -84,32 +90,38 @@ def protocol_of(recipe: BaseRecipe) -> Protocol:
     limits = [n for n in (e.reference, None if e.data else recipe.data.limit) if n is not None]
     return Protocol(
         data=e.data or recipe.data.path,
-        held_out=e.data is not None,
+        held_out=e.data is not None and not same_set(e.data, recipe.data.path),
         samples=e.samples,
         reference=min(limits, default=None),
         extractor=e.extractor,
         truncation=e.truncation,
-        teacher_truncation=_teacher_truncation(recipe, e.truncation),
+        teacher_truncation=recipe.pairs.truncation * e.truncation if isinstance(recipe, TinyGANRecipe) else None,
         classifier_data=recipe.data.path if by_class and e.classifier_images else None,
         classifier_images=e.classifier_images,
         latency_runs=e.latency_runs,
     )
 
 
-def _teacher_truncation(recipe: BaseRecipe | None, truncation: float) -> float | None:
-    """The teacher's counterpart of a student's truncation, whose 1 means what the pairs were drawn at; None: the same."""
-    return recipe.pairs.truncation * truncation if isinstance(recipe, TinyGANRecipe) else None
+def _drawn_at(name: str, recipe: BaseRecipe | None) -> float | None:
+    """The truncation of the pictures that a student learnt from, which its own 1 stands for; None: that of any generator."""
+    if recipe is not None:
+        return recipe.pairs.truncation if isinstance(recipe, TinyGANRecipe) else None
+    path = builtin_path(name)
+    found = read_config(path).get("pairs_truncation") if (path / "config.json").is_file() else None
+    return float(found) if isinstance(found, int | float) else None
 
 
 def protocol_for(name: str, **given: Any) -> tuple[Protocol, str | None]:
-    """How to measure `name`, and its teacher: what was given (not None), else what a run's recipe says."""
+    """How to measure `name`, and its teacher: what was given (not None), else what a run's recipe or a folder says."""
     recipe = open_run(Path(name)).recipe if is_run(Path(name)) else None
     protocol = protocol_of(recipe) if recipe else Protocol()
     given = {key: value for key, value in given.items() if value is not None}
     if "data" in given:
-        given |= {"held_out": None, "reference": given.get("reference")}
-    if "truncation" in given:
-        given["teacher_truncation"] = _teacher_truncation(recipe, given["truncation"])
+        learnt = recipe is not None and same_set(given["data"], recipe.data.path)
+        given |= {"held_out": False if learnt else None, "reference": given.get("reference")}
+    base = _drawn_at(name, recipe)
+    if base is not None and "teacher_truncation" not in given:
+        given["teacher_truncation"] = base * given.get("truncation", protocol.truncation)
     return replace(protocol, **given), recipe.compared_with if recipe else None
 
 

@@ -74,6 +74,9 @@ _MEANING = {
 }
 
 
+_MORE_IS_BETTER = ("accuracy", "cas", "psnr", "ssim")
+
+
 @dataclass
 class _Painter:
     """Draws one of the networks as the report shows it."""
@@ -165,8 +168,7 @@ def _class_pictures(painters: list[_Painter], result: Result, seed: int, columns
     """The same latents in every class; of many classes those that are worst, best and between."""
     student = painters[-1].network
     z = student.latent.draw(columns, torch.Generator().manual_seed(seed + 3))
-    ranked = next((v for name, v in result.classes.items() if name.startswith("intra_kid")), {})
-    classes = sorted(ranked, key=ranked.__getitem__) or list(range(student.num_classes))
+    classes = _worst_first(result) or list(range(student.num_classes))
     chosen = (
         classes if len(classes) <= most else [classes[round(i * (len(classes) - 1) / (most - 1))] for i in range(most)]
     )
@@ -180,6 +182,17 @@ def _class_pictures(painters: list[_Painter], result: Result, seed: int, columns
     return _rows(rows)
 
 
+def _worst_first(result: Result) -> list[int]:
+    """The classes by KID, or by the first figure that there is; those that it leaves out at the end."""
+    figures = {name: values for name, values in result.classes.items() if values}
+    by = next((n for n in figures if n.startswith("intra_kid")), next(iter(figures), None))
+    if by is None:
+        return []
+    values, up = figures[by], 1 if by.startswith(_MORE_IS_BETTER) else -1
+    every = sorted(set().union(*figures.values()))
+    return sorted(every, key=lambda c: (c not in values, up * values.get(c, 0.0)))
+
+
 def _class_name(result: Result, number: int) -> str:
     return result.class_names[number] if number < len(result.class_names) else f"class {number}"
 
@@ -188,18 +201,22 @@ def _class_table(result: Result, most: int = 40) -> str:
     """One line a class, teacher's figure beside the student's, the worst class first."""
     if not result.classes:
         return ""
-    names = list(result.classes)
+    names = [name for name, values in result.classes.items() if values]
     heads = [n if n not in result.teacher_classes else f"{n} (teacher)" for n in names]
-    ranked = next((v for name, v in result.classes.items() if name.startswith("intra_kid")), result.classes[names[0]])
+    ranked = _worst_first(result)
     rows = [_row("th", "class", *heads)]
-    for number in sorted(ranked, key=ranked.__getitem__, reverse=True)[:most]:
+    for number in ranked[:most]:
         cells = []
         for name in names:
             beside = result.teacher_classes.get(name, {}).get(number)
             cells.append(figure(result.classes[name].get(number)) + ("" if beside is None else f" ({figure(beside)})"))
         rows.append(_row("td", _class_name(result, number), *cells))
-    left = f"<p class='dim'>The worst {most} of {len(ranked)} classes.</p>" if len(ranked) > most else ""
-    return f"<div class='wide'><table>{''.join(rows)}</table></div>{left}"
+    notes = [f"The worst {most} of {len(ranked)} classes."] if len(ranked) > most else []
+    if small := result.protocol.get("classes_too_small"):
+        notes.append(
+            f"{small} classes have too few pictures for distances of their own; mean and worst leave them out."
+        )
+    return f"<div class='wide'><table>{''.join(rows)}</table></div><p class='dim'>{' '.join(notes)}</p>"
 
 
 def _interpolation(painters: list[_Painter], seed: int, columns: int = 12) -> str:

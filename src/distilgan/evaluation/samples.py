@@ -12,7 +12,7 @@ from distilgan.data.images import ImageSet, data_sha256
 from distilgan.errors import UserError
 from distilgan.evaluation.per_class import Sample
 from distilgan.evaluation.sources import BATCH, Folder, Generator, OnnxFile, mixed_order
-from distilgan.networks.pretrained import weights_sha256
+from distilgan.networks.pretrained import network_sha256
 from distilgan.perception.features import Extractor
 
 _known_features: dict[tuple[Any, ...], Tensor] = {}
@@ -36,7 +36,7 @@ def sample_of(
     """
     key: tuple[Any, ...] | None = None
     if keep and isinstance(source, Generator):
-        drawn = weights_sha256(source.network), source.truncation, source.device, count, seed, *(classes or [])
+        drawn = network_sha256(source.network), source.truncation, source.device, count, seed, *(classes or [])
         key = (*drawn, extractor.name, extractor.weights)
     features = _once(key, lambda: _features(source.pixels(count, seed, classes), extractor, source.name))
     return Sample(features, None if classes is None else source.labels(count, classes))

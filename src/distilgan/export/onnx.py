@@ -19,7 +19,7 @@ from distilgan.export import single, stylegan2
 from distilgan.export.graph import OPSET
 from distilgan.files import file_sha256, new_folder, write_atomic
 from distilgan.networks.generator import ImageGenerator
-from distilgan.networks.pretrained import weights_sha256
+from distilgan.networks.pretrained import network_sha256
 from distilgan.networks.stylegan2 import StyleGAN2
 
 _FILES = ("model.onnx", "mapping.onnx", "synthesis.onnx", "export.json")
@@ -82,7 +82,7 @@ def export_onnx(network: ImageGenerator, folder: Path, truncation: float = 1.0) 
         },
         "parameters": count_parameters(network),
         "macs": count_macs(network, **example),
-        "student_sha256": weights_sha256(network),
+        "student_sha256": network_sha256(network),
         "torch": torch.__version__,
         "files": {},
     }

@@ -78,8 +78,8 @@ class Method(ABC):
         """Networks that do not train but must move to the device."""
         return []
 
-    def finished(self, average: ImageGenerator) -> tuple[ImageGenerator, Pretrained]:
-        """The averaged generator and the discriminator as they are to be stored."""
+    def finished(self, average: ImageGenerator) -> tuple[ImageGenerator, Pretrained | None]:
+        """The averaged generator and the discriminator, if one was trained, as they are to be stored."""
         return average, self.discriminator
 
     # -- what the loop calls -----------------------------------------------------------------------------------------

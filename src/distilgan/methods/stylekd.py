@@ -26,7 +26,7 @@ from distilgan.methods.base import Terms
 from distilgan.methods.channel_scores import channel_scores
 from distilgan.methods.draws import Draws
 from distilgan.methods.gan import noise_fields, style_inputs
-from distilgan.networks.pretrained import has_discriminator, weights_sha256
+from distilgan.networks.pretrained import has_discriminator, network_sha256
 from distilgan.networks.slicing import best_channels, copy_mapping, copy_noise, slice_generator, thinned
 from distilgan.networks.stylegan2 import StyleGAN2, check_taps
 from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
@@ -44,7 +44,7 @@ class StyleKD(AdversarialMethod):
         model = _load_teacher(recipe)
         self.teacher = model if recipe.teacher else None
         self.teacher_name = recipe.teacher
-        self.teacher_sha256 = weights_sha256(model) if recipe.teacher else None
+        self.teacher_sha256 = network_sha256(model) if recipe.teacher else None
         self.generator = self._student(model, recipe, device)
         self.discriminator = self._critic(model, recipe)
         self.share_noise = recipe.share_noise

@@ -15,7 +15,7 @@ from distilgan.errors import UserError
 from distilgan.methods.draws import Draws
 from distilgan.networks.distylegan import DiStyleCritic, DiStyleCriticConfig, DiStyleGAN, DiStyleGANConfig
 from distilgan.networks.generator import ImageGenerator
-from distilgan.networks.pretrained import Pretrained, weights_sha256
+from distilgan.networks.pretrained import Pretrained, network_sha256
 from distilgan.networks.projection_discriminator import ProjectionDiscriminator, ProjectionDiscriminatorConfig
 from distilgan.networks.tinygan import TinyGAN, TinyGANConfig
 from distilgan.recipe import TinyGANRecipe
@@ -39,7 +39,7 @@ class Teaching:
         self.name, self.taught, self.truncation = name, recipe.teacher is not None, recipe.pairs.truncation
         self.model = _load_model(key, name) if name else None
         self.store = PairStore(recipe.pairs.store) if recipe.pairs.store else None
-        self.sha256 = weights_sha256(self.model) if self.model is not None and self.taught else None
+        self.sha256 = network_sha256(self.model) if self.model is not None and self.taught else None
         if self.model is not None:
             self.own_latent, self.num_classes = self.model.latent, self.model.num_classes
             resolution = self.model.config.resolution

@@ -261,8 +261,8 @@ class TinyGANDistillation(Method):
     def frozen(self) -> list[nn.Module]:
         return [m for m in (self.teaching.model, self.perception) if m is not None]
 
-    def finished(self, average: ImageGenerator) -> tuple[ImageGenerator, Pretrained]:
-        return average, baked(self.discriminator)
+    def finished(self, average: ImageGenerator) -> tuple[ImageGenerator, Pretrained | None]:
+        return average, baked(self.discriminator) if self.uses_critic else None
 
     def state_dict(self) -> dict[str, Any]:
         pairs = self.store.identity if self.store else None

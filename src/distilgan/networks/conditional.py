@@ -166,6 +166,8 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        if channels < 8:
+            raise ValueError(f"channels: self-attention needs a width of at least 8, not {channels}")
         self.theta = nn.Conv2d(channels, channels // 8, 1, bias=False)
         self.phi = nn.Conv2d(channels, channels // 8, 1, bias=False)
         self.g = nn.Conv2d(channels, channels // 2, 1, bias=False)

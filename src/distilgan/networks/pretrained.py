@@ -103,6 +103,16 @@ def weights_sha256(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def network_sha256(network: Pretrained) -> str:
+    """SHA-256 over family, config and weights: all that a network's pictures follow from."""
+    kind = TypeAdapter(network.config_class)
+    config = asdict(
+        kind.validate_python(asdict(network.config))
+    )  # whole numbers as the floats that a folder gives back
+    facts = json.dumps([network.family, config, weights_sha256(network)], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()
+
+
 def has_discriminator(folder: Path) -> bool:
     """Whether the discriminator that the generator was trained with is kept beside it."""
     return "discriminator" in read_config(folder)

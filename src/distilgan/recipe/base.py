@@ -145,11 +145,19 @@ class DistillRecipe(BaseRecipe):
         min_length=1,
         description="folder of a generator, a run, or builtin:NAME; null: no teacher, but its sizes from like",
     )
-    like: str | None = Field(None, description="without a teacher: the generator whose inputs and sizes are taken")
+    like: str | None = Field(
+        None, min_length=1, description="without a teacher: the generator whose inputs and sizes are taken"
+    )
 
     @property
     def compared_with(self) -> str | None:
         return self.teacher or self.like
+
+    @model_validator(mode="after")
+    def _one_generator(self) -> DistillRecipe:
+        if self.teacher is not None and self.like is not None:
+            raise ValueError("like: is for runs without a teacher; leave it out, or set teacher=null")
+        return self
 
     def other_sources(self) -> dict[str, str]:
         found = {"teacher": self.teacher, "like": self.like}

@@ -101,7 +101,7 @@ class ConditionalLosses(Section):
     )
     pixel: float = Field(0.2, ge=0, description="λ1, L_KD_pix: mean absolute difference from the teacher's picture")
     pixel_fall: float | None = Field(
-        None, gt=0, description="share of the run over which λ1 falls linearly to 0; null: it stays"
+        None, ge=1e-9, description="share of the run over which λ1 falls linearly to 0; null: it stays"
     )
     pixel_steps: int | None = Field(None, ge=1, description="λ1 falls in so many equal steps; null: at every batch")
     distill_gan: float = Field(0.01, ge=0, description="λ2, L_KD_S: critic's score on the teacher's inputs")
@@ -121,7 +121,7 @@ class ConditionalLosses(Section):
 class TinyGANRecipe(DistillRecipe):
     """Distil a class-conditional generator that is known only by its pictures."""
 
-    smoke: ClassVar[dict[str, Any]] = {"losses": {"moments_samples": 16}}
+    smoke: ClassVar[dict[str, Any]] = {"losses": {"moments_samples": 16, "adversarial_every": 2}}
 
     method: Literal["tinygan"] = Field(description="distil a class-conditional generator, a black box")
     pairs: Pairs = Pairs()
@@ -148,17 +148,27 @@ class TinyGANRecipe(DistillRecipe):
         others = n.feature or n.distill_gan or n.gan or n.moments
         if not others and n.pixel_fall is not None and n.pixel_fall < 1:
             raise ValueError("losses.pixel_fall is below 1 and no other term is left: nothing would be learnt after it")
+        steps = self.training.images // self.training.batch
+        if not (n.feature or n.pixel or n.moments) and n.adversarial_every > steps:
+            raise ValueError(
+                f"losses.adversarial_every={n.adversarial_every}: the run has {steps} steps and no other term, so nothing would be "
+                "learnt"
+            )
         if n.pixel_steps and n.pixel_fall is None:
             raise ValueError("losses.pixel_steps needs losses.pixel_fall, the share of the run that λ1 falls over")
         return self
 
     @model_validator(mode="after")
     def _no_idle_option(self) -> TinyGANRecipe:
-        """An option of the other architecture would change nothing."""
+        """An option that would change nothing is a mistake."""
         for key in ("depthwise", "skip_z", "class_at_stem"):
             changed = getattr(self.student, key) != ConditionalStudent.model_fields[key].default
             if changed and self.student.architecture == "distylegan":
                 raise ValueError(f"student.{key}: architecture=distylegan has none")
+        if self.losses.feature_layers is not None and not self.losses.feature:
+            raise ValueError("losses.feature_layers: losses.feature is 0; leave the layers out")
+        if self.pairs.latent is not None and not self.uses_pairs:
+            raise ValueError("pairs.latent: no term uses the teacher's pictures; leave it out")
         return self
 
     @model_validator(mode="after")
