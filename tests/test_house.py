@@ -9,13 +9,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "distilgan"
 # What holds no algorithm: files beside the rooms, and recipes.
-BASE = {"errors", "files", "devices", "progress", "recipe", "runs"}
+BASE = {"errors", "files", "devices", "processes", "progress", "recipe", "runs"}
 ALLOWED = {
     "networks": {"errors", "files"},
     "losses": set(),
     "recipe": {"errors"},
     "perception": {"networks", "losses", "errors", "files"},
-    "data": {"networks", "errors", "files", "devices", "progress"},
+    "data": {"networks", "errors", "files", "devices", "processes", "progress"},
     "teachers": {"networks", "errors", "files"},
     "methods": {"networks", "losses", "perception", "data", *BASE},
     "training": {"networks", "methods", "data", *BASE},

@@ -69,6 +69,8 @@ def test_a_student_of_pairs_says_whose_they_are(labelled_folder: Path, tmp_path:
     assert identity[:16] in card
     assert not (run.student / "discriminator.safetensors").exists()  # pixels need none
     shutil.rmtree(store)
+    execute(recipe, run.path)  # a finished run needs it no more
+    assert read_config(run.student)["pairs"] == identity
     draw_pairs(store, tmp_path / "teacher", "T", 24, truncation=0.5, seed=1)
     with pytest.raises(UserError, match="the store has other pairs than when it was made"):
         execute(recipe, run.path)

@@ -141,7 +141,7 @@ def locked(folder: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(handle)
-        raise UserError(f"{folder}: another process works in it; wait for it, or choose another --out") from error
+        raise UserError(f"{folder}: another process works in it; wait for it, or choose another folder") from error
     try:
         yield
     finally:

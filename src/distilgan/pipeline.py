@@ -55,7 +55,7 @@ def build_method(recipe: AnyRecipe, images: ImageSet, device: str | torch.device
     from distilgan.methods.tinygan import TinyGANDistillation
 
     teaching = Teaching(recipe)
-    images.check_classes(teaching.num_classes, "the teacher")
+    images.check_classes(teaching.num_classes, "the teacher", every=True)
     return TinyGANDistillation(recipe, teaching)
 
 
@@ -151,7 +151,7 @@ def _trained(run: Run) -> bool:
         "pairs": "the store has other pairs",
     }
     for key, change in changes.items():
-        if config.get(key) != now.get(key):
+        if key in now and config.get(key) != now[key]:
             raise UserError(f"{run.path}: {change} than when it was made; start over with --fresh")
     return bool(config.get("images") == run.recipe.training.images)
 
@@ -161,7 +161,7 @@ def _teacher_facts(recipe: AnyRecipe) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if isinstance(recipe, TinyGANRecipe) and recipe.uses_pairs:
         facts["pairs_truncation"] = recipe.pairs.truncation
-        if recipe.pairs.store:
+        if recipe.pairs.store and (Path(recipe.pairs.store) / "manifest.json").is_file():  # a finished run needs none
             made = read_manifest(Path(recipe.pairs.store))
             facts |= {"teacher": made.teacher, "teacher_licence": made.licence, "teacher_sha256": made.teacher_sha256}
             facts["pairs"] = made.identity
@@ -174,11 +174,12 @@ def _teacher_facts(recipe: AnyRecipe) -> dict[str, Any]:
 
 def _train(run: Run, method: Method, images: ImageSet, hardware: Hardware) -> None:
     r = run.recipe
+    origin = _teacher_facts(r)  # now: a store may be gone when the training ends
     average = fit(method, r, feed_of(method, images), run.path, r.seed, hardware)
     if not first_process():
         return
     generator, discriminator = method.finished(average)
-    facts = {"licence": r.licence, "recipe": r.name, "seed": r.seed, "images": r.training.images, **_teacher_facts(r)}
+    facts = {"licence": r.licence, "recipe": r.name, "seed": r.seed, "images": r.training.images, **origin}
     facts["trained"] = {
         "precision": "bf16" if hardware.bf16 else "32",
         "device": str(hardware.fabric.device),

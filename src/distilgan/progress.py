@@ -81,6 +81,18 @@ def counter(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that counts things done, shown as a bar on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with RichProgress(*columns, console=console, disable=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        done, last = 0, time.monotonic()
+
+        def tell(n: int) -> None:
+            nonlocal done, last
+            done += n
+            if n and (time.monotonic() - last > 10 or done == total):
+                last = time.monotonic()
+                print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
+
+        yield tell
+        return
+    with RichProgress(*columns, console=console) as bar:
         task = bar.add_task(what, total=total)
         yield lambda n: bar.advance(task, n)

@@ -153,7 +153,13 @@ def test_fashion_mnist(source: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     write_fashion_mnist(again, source)
     assert (again / "train.zip").read_bytes() == (tmp_path / "out" / "train.zip").read_bytes()
-    assert write_fashion_mnist(again, source, limit=1) == {"train": 10, "validation": 10, "test": 10}
+    assert write_fashion_mnist(tmp_path / "less", source, limit=1) == {"train": 10, "validation": 10, "test": 10}
+    assert write_fashion_mnist(again, source) == counts
+    before = (again / "train.zip").read_bytes()
+    with pytest.raises(UserError, match=r"train\.zip: exists already and holds something else"):
+        write_fashion_mnist(again, source, limit=1)
+    assert (again / "train.zip").read_bytes() == before
+    assert {p.name for p in again.iterdir()} == {"train.zip", "validation.zip", "test.zip"}
 
 
 def cut(path: Path) -> None:

@@ -135,6 +135,46 @@ def test_truncations_and_teachers_that_do_not_fit(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+def test_a_store_without_a_shard_binds_nobody(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first try that had no memory for its shards may be followed by one with smaller ones."""
+
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pair_writer, "write_shard", full)
+        with pytest.raises(MemoryError):
+            draw_pairs(tmp_path / "s", teacher, "T", 50, shard_size=50)
+    assert len(PairStore(draw_pairs(tmp_path / "s", teacher, "T", 50, shard_size=20))) == 50
+
+
+def test_a_damaged_shard_is_not_called_done(store: Path, teacher: Path) -> None:
+    (shard_folder(store, 1) / "labels.npy").unlink()
+    with pytest.raises(UserError, match=r"shard-00001/labels\.npy"):
+        draw_pairs(store, teacher, "T", **SETTINGS)
+
+
+@torch.no_grad()
+def test_a_teacher_that_is_broken_or_changes_makes_no_store(teacher: Path, tmp_path: Path) -> None:
+    network = conditional("biggan")
+    network.to_rgb.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    network.save_pretrained(tmp_path / "broken")
+    with pytest.raises(UserError, match="B: its pictures have NaN"):
+        draw_pairs(tmp_path / "s", tmp_path / "broken", "B", 10)
+    assert not (tmp_path / "s" / "shard-00000").exists()
+    store = draw_pairs(tmp_path / "t", teacher, "T", 20, shard_size=10)
+    shutil.rmtree(shard_folder(store, 1))
+    with pytest.raises(UserError, match="changed while it was drawn from"):
+        pair_writer._draw_in_process(pair_writer._Job(store, tmp_path / "broken", read_manifest(store), 1, "cpu"))
+    assert not shard_folder(store, 1).exists()
+
+
+@pytest.mark.parametrize("truncation", [0.0, -0.5])
+def test_a_truncation_that_no_recipe_takes(truncation: float, teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--truncation .*: must be more than 0"):
+        draw_pairs(tmp_path / "s", teacher, "T", 10, truncation=truncation)
+
+
 @pytest.mark.parametrize(
     ("count", "message"), [(10**20, "T: count must be 1 to"), (10**9, "T: shard_size=100 would make more")]
 )
@@ -270,6 +310,7 @@ def test_arrays_of_a_diffusion_sampler_become_a_store(tmp_path: Path) -> None:
         ("images", lambda a: a[:, :4], r"expected uint8 \[N, 3, R, R\]"),
         ("images", lambda a: a[:, :0, :0], "holds no pictures"),
         ("images", None, r"images\.npy: not an \.npy file"),
+        ("images", lambda a: a[:, :7, :7], "7 px; pictures to learn from are a power of two wide"),
     ],
 )
 @pytest.mark.filterwarnings("error")
@@ -281,6 +322,12 @@ def test_arrays_that_do_not_fit(tmp_path: Path, name: str, change: Any, message:
         np.save(files[name], change(np.load(files[name])))
     with pytest.raises(UserError, match=message):
         import_pairs(tmp_path / "s", **files, num_classes=4)
+    assert not (tmp_path / "s").exists()
+
+
+def test_more_classes_than_there_can_be(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="num_classes must be at most 1,000,000"):
+        import_pairs(tmp_path / "s", **arrays(tmp_path), num_classes=10**20)
     assert not (tmp_path / "s").exists()
 
 

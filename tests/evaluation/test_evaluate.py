@@ -7,15 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from distilgan.data.images import data_sha256
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
 from distilgan.evaluation.evaluate import evaluate
 from distilgan.evaluation.profile import profile_target
-from distilgan.evaluation.protocol import Protocol, Result, protocol_for, protocol_of, read_result
+from distilgan.evaluation.protocol import Protocol, Result, protocol_for, protocol_of, read_result, same_set
 from distilgan.evaluation.sources import write_pictures
 from distilgan.export.onnx import export_onnx
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -110,6 +112,19 @@ def test_the_training_images_under_another_name_are_not_held_out(
     (tmp_path / "alias").symlink_to(image_folder)
     wanted = {"data": str(tmp_path / "alias")}
     assert protocol_of(stylekd_recipe(image_folder, teacher_folder, evaluation=wanted)).held_out is False
+
+
+def test_equal_names_and_sizes_do_not_make_one_set(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(tmp_path / name / f"{i}.bmp")
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    a, b, copy = (str(tmp_path / name) for name in ("a", "b", "copy"))
+    assert data_sha256(a) == data_sha256(b)
+    assert same_set(a, copy)
+    assert not same_set(a, b)
 
 
 def test_without_held_out_images_only_those_trained_on_are_the_reference(

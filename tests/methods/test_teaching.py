@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,20 @@ def test_what_does_not_fit_together_is_refused(
         (labelled_folder / f"more{i}").mkdir()
         (labelled_folder / f"more{i}" / "x.png").write_bytes((labelled_folder / "class0" / "000.png").read_bytes())
     refused("has class 7, but the teacher only 0 to 4", labelled_folder, conditional_teacher)
+
+
+def test_folders_that_are_not_the_teachers_classes(labelled_folder: Path, conditional_teacher: Path) -> None:
+    """Of three folders the last is number 2, whichever class of the teacher's it shows."""
+    for name in ("class1", "class3"):
+        shutil.rmtree(labelled_folder / name)
+    refused(r"has 3 classes, the teacher 5; say in dataset\.json", labelled_folder, conditional_teacher)
+
+
+def test_moments_need_two_pictures(labelled_folder: Path, conditional_teacher: Path) -> None:
+    method = prepared(labelled_folder, conditional_teacher, losses={"moments": 1.0, "moments_samples": 10})
+    with pytest.raises(UserError, match=r"training\.batch: losses\.moments"):
+        method.check_share(1)
+    method.check_share(2)
 
 
 def test_a_changed_teacher_is_noticed_on_resuming(labelled_folder: Path, conditional_teacher: Path) -> None:

@@ -69,7 +69,10 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        _stop("failed: out of memory; lower training.batch or training.micro_batch, or draw fewer pictures", 1)
+        _stop(
+            "failed: out of memory; lower training.batch, training.micro_batch or --shard-size, or draw fewer pictures",
+            1,
+        )
     else:
         sys.exit(status if isinstance(status, int) else 0)
 

@@ -6,6 +6,7 @@ MIT licence.
 
 from __future__ import annotations
 
+import filecmp
 import gzip
 import io
 import json
@@ -39,7 +40,7 @@ def write_fashion_mnist(out: Path, source: Path | None = None, limit: int | None
         limit: the first so many images of each class only; the packaged set has 500 for training and 200 for testing.
 
     Raises:
-        UserError: missing, damaged or contradictory files.
+        UserError: missing, damaged or contradictory files, or other ones in `out`.
     """
     source = source or DEBIAN
     sets = {"train": _read(source, "train"), "test": _read(source, "t10k")}
@@ -117,3 +118,6 @@ def _write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> 
             archive.writestr(zipfile.ZipInfo(name), buffer.getvalue())
         tree = {"labels": [[n, int(c)] for n, c in zip(names, labels, strict=True)], "classes": CLASSES}
         archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps(tree))
+        archive.close()
+        if path.exists() and not filecmp.cmp(path, partial, shallow=False):
+            raise UserError(f"{path}: exists already and holds something else; choose another folder")

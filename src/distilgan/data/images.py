@@ -247,11 +247,20 @@ class ImageSet:
         """As many as have names, and at least one more than the highest class number."""
         return max(len(self.class_names), int(self.labels.max()) + 1)
 
-    def check_classes(self, count: int, whose: str) -> None:
-        """Raise UserError when the set has no classes, or others than the `count` of the generator named `whose`."""
+    def check_classes(self, count: int, whose: str, every: bool = False) -> None:
+        """Raise UserError when the set has no classes, or not those of the generator named `whose`, 0 to `count` - 1.
+
+        Args:
+            every: the names must be as many, as folders are numbered in their order: one that is missing shifts the others.
+        """
         highest = int(self.labels.max())
         if highest >= count:
             raise UserError(f"{self.path}: has class {highest}, but {whose} only 0 to {count - 1}")
+        if every and self.class_names and len(self.class_names) != count:
+            raise UserError(
+                f"{self.path}: has {len(self.class_names)} classes, {whose} {count}; say in dataset.json which number each "
+                "image's class has there"
+            )
 
     def batches(self, size: int, count: int | None = None) -> Iterator[Tensor]:
         """The first `count` images in order, as uint8 batches."""

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from distilgan.errors import UserError
 
+MAX_CLASSES = 10**6
 # Where StyleGAN's dataset tool puts picture 12345678: its folders are no classes.
 _CHUNK = re.compile(r"(\d{5})/img\1\d{3}\.\w+")
 
@@ -66,7 +67,7 @@ def _class_number(label: object) -> int:
     """A class number, also of a one-hot list."""
     if isinstance(label, list) and sorted(label) == [0] * (len(label) - 1) + [1]:
         return label.index(1)
-    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < 2**31:
+    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < MAX_CLASSES:
         raise ValueError(f"{label!r} is not a class number")
     return label
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +13,7 @@ from distilgan.data.images import to_uint8
 from distilgan.data.pairs import (
     LatentCheck,
     Manifest,
+    PairStore,
     check_labels,
     hash_arrays,
     missing_shards,
@@ -31,6 +29,7 @@ from distilgan.networks.families import load_generator
 from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.latents import Distribution, LatentSpec
 from distilgan.networks.pretrained import network_sha256, read_config
+from distilgan.processes import in_processes
 
 SHARD = 10_000
 _BATCH = 64
@@ -89,16 +88,12 @@ def draw_pairs(
         if workers <= 1:
             network = network.to(device)
             for job in jobs:
-                _draw_shard(job, network)
-                if progress:
-                    progress(sizes[job.shard])
+                _draw_shard(job, network, progress)
         else:
-            context = multiprocessing.get_context("spawn")
             threads = max(1, torch.get_num_threads() // workers)
-            with context.Pool(workers, initializer=_start_worker, initargs=(threads,)) as pool:
-                for shard in pool.imap_unordered(_draw_in_process, jobs):
-                    if progress:
-                        progress(sizes[shard])
+            for shard in in_processes(_draw_in_process, jobs, workers, threads):
+                if progress:
+                    progress(sizes[shard])
         _finish(out, manifest)
     return out
 
@@ -112,6 +107,8 @@ def _manifest(
     outside = next((c for c in classes or () if not 0 <= c < network.num_classes), None)
     if outside is not None:
         raise UserError(f"--classes: {outside} is out of range; {name} has the classes 0 to {network.num_classes - 1}")
+    if truncation <= 0:
+        raise UserError(f"--truncation {truncation:g}: must be more than 0")
     try:
         network.check_truncation(truncation)
     except ValueError as error:
@@ -137,9 +134,10 @@ def _manifest(
 
 def _claim(out: Path, manifest: Manifest) -> tuple[Manifest, list[int]]:
     """Make `out` the store of `manifest`, or go on with it: the manifest that it has now, and the shards that it lacks."""
-    found = None
-    if (out / "manifest.json").exists():
-        found = read_manifest(out)
+    found = read_manifest(out) if (out / "manifest.json").exists() else None
+    if found is not None and not found.finished and len(missing_shards(out, found)) == len(found.shards):
+        found = None  # nothing was drawn by it, so it binds nobody
+    elif found is not None:
         there, wanted = found.determinants, manifest.determinants
         for key in ("teacher_sha256", "content_sha256", *there):
             if there[key] != wanted[key]:
@@ -157,21 +155,10 @@ def _claim(out: Path, manifest: Manifest) -> tuple[Manifest, list[int]]:
 
 
 def _finish(out: Path, manifest: Manifest) -> None:
+    """Say that all shards are there, and look at them, as those from before may be damaged."""
     if not manifest.finished:
         write_manifest(out, replace(manifest, finished=True))
-
-
-def _start_worker(threads: int) -> None:
-    torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed starter lets go of the store's lock: its workers must not go on writing."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    PairStore(out)
 
 
 def _draw_in_process(job: _Job) -> int:
@@ -179,12 +166,15 @@ def _draw_in_process(job: _Job) -> int:
     device = job.device
     if device == "cuda":
         device = f"cuda:{job.shard % torch.cuda.device_count()}"
-    _draw_shard(job, load_generator(job.teacher).to(device))
+    network = load_generator(job.teacher)
+    if network_sha256(network) != job.manifest.teacher_sha256:
+        raise UserError(f"{job.teacher}: changed while it was drawn from; make the store again, in another folder")
+    _draw_shard(job, network.to(device))
     return job.shard
 
 
 @torch.no_grad()
-def _draw_shard(job: _Job, network: ImageGenerator) -> None:
+def _draw_shard(job: _Job, network: ImageGenerator, progress: Callable[[int], None] | None = None) -> None:
     m, n = job.manifest, job.manifest.shards[job.shard]
     # A spawn key of its own: neither training nor evaluation draws from this stream.
     words = np.random.SeedSequence(m.seed, spawn_key=(1, job.shard)).generate_state(1, np.uint64)
@@ -196,7 +186,12 @@ def _draw_shard(job: _Job, network: ImageGenerator) -> None:
     images = torch.empty(n, 3, m.resolution, m.resolution, dtype=torch.uint8)
     for i in range(0, n, _BATCH):
         rows = slice(i, i + _BATCH)
-        images[rows] = to_uint8(network(z[rows].to(device), label[rows].to(device), truncation=m.truncation))
+        drawn = network(z[rows].to(device), label[rows].to(device), truncation=m.truncation)
+        if not torch.isfinite(drawn).all():
+            raise UserError(f"{m.teacher}: its pictures have NaN or infinite values; its weights are damaged")
+        images[rows] = to_uint8(drawn)
+        if progress:
+            progress(len(drawn))
     write_shard(job.store, job.shard, images.numpy(), z.numpy(), label.numpy())
 
 
@@ -242,6 +237,9 @@ def import_pairs(
     check_labels(str(labels), label, num_classes)
     if z.ndim not in (2, 4) or z.dtype.kind != "f" or not z.size:
         raise UserError(f"{latents}: {z.dtype} {list(z.shape)}; expected floats [N, D] or [N, C, H, W]")
+    resolution = pictures.shape[2]
+    if resolution < 8 or resolution & (resolution - 1):
+        raise UserError(f"{images}: {resolution} px; pictures to learn from are a power of two wide, at least 8")
     look = LatentCheck(LatentSpec(list(z.shape[1:]), distribution))
     look.add(str(latents), z)
     look.finish(str(latents))
@@ -249,7 +247,7 @@ def import_pairs(
         manifest = Manifest(
             latent=look.latent,
             num_classes=num_classes,
-            resolution=pictures.shape[2],
+            resolution=resolution,
             count=len(pictures),
             shard_size=min(shard_size, len(pictures)),
             teacher=name,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from distilgan.data.labels import MAX_CLASSES
 from distilgan.data.sampler import WINDOW
 from distilgan.errors import UserError
 from distilgan.files import new_folder, write_atomic
@@ -72,6 +73,8 @@ class Manifest:
             raise ValueError(f"format={self.format}: this distilgan reads format {FORMAT}")
         if min(self.num_classes, self.resolution, self.shard_size) < 1:
             raise ValueError("num_classes, resolution and shard_size must be at least 1")
+        if self.num_classes > MAX_CLASSES:
+            raise ValueError(f"num_classes must be at most {MAX_CLASSES:,}")
         if not 1 <= self.count <= MAX_COUNT:
             raise ValueError(f"count must be 1 to {MAX_COUNT:,} pairs")
         if self.count > MAX_SHARDS * self.shard_size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from distilgan import __version__
-from distilgan.data.images import builtin_path, data_sha256
+from distilgan.data.images import builtin_path, data_sha256, files_below
 from distilgan.evaluation.per_class import PerClass
 from distilgan.networks.pretrained import read_config
 from distilgan.recipe import BaseRecipe, BigGANRecipe, TinyGANRecipe
@@ -79,8 +80,15 @@ def data_hashes(protocol: Protocol) -> dict[str, str]:
 
 
 def same_set(first: str, second: str) -> bool:
-    """Whether two names stand for the same images."""
-    return first == second or data_sha256(first) == data_sha256(second)
+    """Whether two names stand for the same images: one path, zips or folders of one content."""
+    one, other = builtin_path(first), builtin_path(second)
+    if one.resolve() == other.resolve():
+        return True
+    if one.is_file() and other.is_file() and one.stat().st_size != other.stat().st_size:
+        return False
+    if data_sha256(first) != data_sha256(second):
+        return False
+    return one.is_file() or all(filecmp.cmp(one / name, other / name, shallow=False) for name in files_below(one))
 
 
 def protocol_of(recipe: BaseRecipe) -> Protocol:

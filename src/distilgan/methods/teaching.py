@@ -74,9 +74,9 @@ class Teaching:
                 f"pairs.store={path}: its pictures are {made.resolution} px wide; set data.resolution={made.resolution}"
             )
         if self.sha256 is not None and made.teacher_sha256 != self.sha256:
+            cure = "make a new store, or name its teacher" if made.teacher_sha256 else "set teacher=null"
             raise UserError(
-                f"pairs.store={path}: made by another teacher ({made.teacher or 'unknown'}) than {recipe.teacher}; "
-                "make a new store, or name its teacher"
+                f"pairs.store={path}: made by another teacher ({made.teacher or 'unknown'}) than {recipe.teacher}; {cure}"
             )
         if made.truncation != self.truncation:
             raise UserError(
@@ -131,6 +131,10 @@ def build_student(recipe: TinyGANRecipe, teaching: Teaching) -> ImageGenerator:
     """
     s, resolution, latent = recipe.student, recipe.data.resolution, teaching.own_latent
     channels = list(s.channels)
+    if len(latent.shape) == 3 and latent.shape[1:] != [resolution] * 2:
+        raise UserError(
+            f"data.resolution={resolution}: latents that are images must be as wide as the pictures; here they are {latent.words}"
+        )
     try:
         if s.architecture == "distylegan":
             if len(latent.shape) != 1:

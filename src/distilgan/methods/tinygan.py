@@ -257,6 +257,8 @@ class TinyGANDistillation(Method):
     def check_share(self, samples: int) -> None:
         if samples == 1 and isinstance(self.generator, DiStyleGAN):
             raise UserError("training.micro_batch: distylegan normalises vectors over the batch and needs at least 2")
+        if samples == 1 and self.losses.moments:
+            raise UserError("training.batch: losses.moments compares pairs of pictures; a process must hold at least 2")
 
     def frozen(self) -> list[nn.Module]:
         return [m for m in (self.teaching.model, self.perception) if m is not None]

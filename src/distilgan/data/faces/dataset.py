@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import zipfile
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from distilgan.errors import UserError
+from distilgan.processes import in_processes
 
 RENDERER = 1
 """Changes whenever the same seed gives another picture."""
@@ -57,11 +57,9 @@ def render_set(
             if progress:
                 progress(1)
     else:
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(workers, initializer=_one_thread) as pool:
-            for _ in pool.imap_unordered(_render_job, jobs, chunksize=8):
-                if progress:
-                    progress(1)
+        for _ in in_processes(_render_job, jobs, workers, chunk=8):
+            if progress:
+                progress(1)
     if out.suffix == ".zip":
         _pack(folder, out, count)
         shutil.rmtree(folder)
@@ -91,12 +89,6 @@ def _read(path: Path) -> dict[str, object]:
     except (OSError, ValueError):
         tree = None
     return tree if isinstance(tree, dict) else {}
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 _model: object = None
