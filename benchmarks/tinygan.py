@@ -43,9 +43,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "tinygan as published": ("tinygan-as-published", []),
     "full with skip-z": ("tinygan", ["student.skip_z=true"]),
     "full with class at the stem": ("tinygan", ["student.class_at_stem=true"]),
-    "full with plain convolutions": ("tinygan", ["student.depthwise=false"]),
     "full with adversarial terms every 5th step": ("tinygan", ["losses.adversarial_every=5"]),
-    "full with stale features": ("tinygan", ["losses.fresh_features=false"]),
 }
 METHODS = [
     "full", "full without feature term", "pixel only", "adversarial only", "scratch", "distylegan as published",
