@@ -174,7 +174,7 @@ def _teacher_facts(recipe: AnyRecipe) -> dict[str, Any]:
 
 def _train(run: Run, method: Method, images: ImageSet, hardware: Hardware) -> None:
     r = run.recipe
-    origin = _teacher_facts(r)  # now: a store may be gone when the training ends
+    origin = _teacher_facts(r) if first_process() else {}  # now: a store may be gone when the training ends
     average = fit(method, r, feed_of(method, images), run.path, r.seed, hardware)
     if not first_process():
         return

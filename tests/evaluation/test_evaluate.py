@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from distilgan.data.images import data_sha256
+from distilgan.data.images import data_sha256, same_set
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
 from distilgan.evaluation.evaluate import evaluate
 from distilgan.evaluation.profile import profile_target
-from distilgan.evaluation.protocol import Protocol, Result, protocol_for, protocol_of, read_result, same_set
+from distilgan.evaluation.protocol import Protocol, Result, protocol_for, protocol_of, read_result
 from distilgan.evaluation.sources import write_pictures
 from distilgan.export.onnx import export_onnx
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config

@@ -110,14 +110,14 @@ def _first_of_each(labels: NDArray[np.uint8], limit: int) -> NDArray[np.int64]:
 def _write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
     """A zip in the layout of StyleGAN's dataset tool; the same images are the same file."""
     margin = (_SIZE - _SIDE) // 2
-    with new_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        names = [f"{i // 1000:05d}/img{i:08d}.webp" for i in range(len(images))]
-        for name, pixels in zip(names, images, strict=True):
-            buffer = io.BytesIO()
-            Image.fromarray(np.pad(pixels, margin)).save(buffer, "WEBP", lossless=True, method=4)
-            archive.writestr(zipfile.ZipInfo(name), buffer.getvalue())
-        tree = {"labels": [[n, int(c)] for n, c in zip(names, labels, strict=True)], "classes": CLASSES}
-        archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps(tree))
-        archive.close()
+    with new_file(path) as partial:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+            names = [f"{i // 1000:05d}/img{i:08d}.webp" for i in range(len(images))]
+            for name, pixels in zip(names, images, strict=True):
+                buffer = io.BytesIO()
+                Image.fromarray(np.pad(pixels, margin)).save(buffer, "WEBP", lossless=True, method=4)
+                archive.writestr(zipfile.ZipInfo(name), buffer.getvalue())
+            tree = {"labels": [[n, int(c)] for n, c in zip(names, labels, strict=True)], "classes": CLASSES}
+            archive.writestr(zipfile.ZipInfo("dataset.json"), json.dumps(tree))
         if path.exists() and not filecmp.cmp(path, partial, shallow=False):
             raise UserError(f"{path}: exists already and holds something else; choose another folder")

@@ -6,6 +6,7 @@ files whose names end like an image's (`EXTENSIONS`), one folder a class or not.
 
 from __future__ import annotations
 
+import filecmp
 import functools
 import hashlib
 import io
@@ -80,6 +81,18 @@ def data_sha256(name: str) -> str:
     for file in files_below(path):
         digest.update(os.fsencode(file) + f" {(path / file).stat().st_size}\n".encode())
     return digest.hexdigest()
+
+
+def same_set(first: str, second: str) -> bool:
+    """Whether two names stand for the same images: one path, zips or folders of one content."""
+    one, other = builtin_path(first), builtin_path(second)
+    if one.resolve() == other.resolve():
+        return True
+    if one.is_file() and other.is_file() and one.stat().st_size != other.stat().st_size:
+        return False
+    if data_sha256(first) != data_sha256(second):
+        return False
+    return one.is_file() or all(filecmp.cmp(one / name, other / name, shallow=False) for name in files_below(one))
 
 
 def to_rgb8(image: Image.Image) -> Image.Image:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from distilgan.data.images import ImageSet
+from distilgan.data.images import ImageSet, same_set
 from distilgan.devices import to_device
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
@@ -15,7 +15,7 @@ from distilgan.evaluation.cost import count_macs, count_parameters, latency, pea
 from distilgan.evaluation.fidelity import frechet_distance, kernel_distance, precision_recall
 from distilgan.evaluation.onnx_session import onnx_facts
 from distilgan.evaluation.per_class import PerClass, Sample, mean_by_class, measure_classes, spread
-from distilgan.evaluation.protocol import EVALUATION_SEED, Protocol, Result, data_hashes, same_set, thousands, versions
+from distilgan.evaluation.protocol import EVALUATION_SEED, Protocol, Result, data_hashes, thousands, versions
 from distilgan.evaluation.reference import check_same_classes, open_lesson, open_reference
 from distilgan.evaluation.samples import sample_of, sample_of_set
 from distilgan.evaluation.sources import Drawn, Folder, Generator, OnnxFile, drawn_inputs, open_source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from distilgan import __version__
-from distilgan.data.images import builtin_path, data_sha256, files_below
+from distilgan.data.images import builtin_path, data_sha256, same_set
 from distilgan.evaluation.per_class import PerClass
 from distilgan.networks.pretrained import read_config
 from distilgan.recipe import BaseRecipe, BigGANRecipe, TinyGANRecipe
@@ -77,18 +76,6 @@ def data_hashes(protocol: Protocol) -> dict[str, str]:
     """SHA-256 of the sets that figures depend on, by the keys that have them in metrics.json."""
     sets = {"data_sha256": protocol.data, "classifier_data_sha256": protocol.classifier_data}
     return {key: data_sha256(name) for key, name in sets.items() if name is not None}
-
-
-def same_set(first: str, second: str) -> bool:
-    """Whether two names stand for the same images: one path, zips or folders of one content."""
-    one, other = builtin_path(first), builtin_path(second)
-    if one.resolve() == other.resolve():
-        return True
-    if one.is_file() and other.is_file() and one.stat().st_size != other.stat().st_size:
-        return False
-    if data_sha256(first) != data_sha256(second):
-        return False
-    return one.is_file() or all(filecmp.cmp(one / name, other / name, shallow=False) for name in files_below(one))
 
 
 def protocol_of(recipe: BaseRecipe) -> Protocol:

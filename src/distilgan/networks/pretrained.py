@@ -105,10 +105,8 @@ def weights_sha256(network: nn.Module) -> str:
 
 def network_sha256(network: Pretrained) -> str:
     """SHA-256 over family, config and weights: all that a network's pictures follow from."""
-    kind = TypeAdapter(network.config_class)
-    config = asdict(
-        kind.validate_python(asdict(network.config))
-    )  # whole numbers as the floats that a folder gives back
+    as_read = TypeAdapter(network.config_class).validate_python  # 256 becomes 256.0, as a folder gives it back
+    config = asdict(as_read(asdict(network.config)))
     facts = json.dumps([network.family, config, weights_sha256(network)], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()
 
