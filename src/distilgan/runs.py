@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from distilgan.data.images import builtin_path
+from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError
 from distilgan.files import is_leftover, write_atomic
 from distilgan.networks.families import load_generator

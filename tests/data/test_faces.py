@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from distilgan.data.archives import BUILTIN
 from distilgan.data.faces.dataset import RENDERER, picture_name, render_set
 from distilgan.data.faces.head import HeadModel
 from distilgan.data.faces.identity import sample_capture, sample_identity
 from distilgan.data.faces.mesh import Material
 from distilgan.data.faces.render import render_face
-from distilgan.data.images import BUILTIN, ImageSet
+from distilgan.data.images import ImageSet
 from distilgan.errors import UserError
 
 pytest.importorskip("anny")

@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from distilgan.data.archives import data_sha256
 from distilgan.data.feed import Feed
-from distilgan.data.images import ImageSet, data_sha256, fit_square, to_float, to_rgb8, to_uint8
+from distilgan.data.images import ImageSet, fit_square, to_float, to_rgb8, to_uint8
 from distilgan.errors import UserError
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from distilgan.data.images import data_sha256, same_set
+from distilgan.data.archives import data_sha256, same_set
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
 from distilgan.evaluation.evaluate import evaluate

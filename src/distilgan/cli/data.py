@@ -33,6 +33,27 @@ def data_faces(
         print(render_set(out, count, size, seed, workers, advance))
 
 
+@data_app.command("poses")
+def data_poses(
+    out: Annotated[Path, typer.Argument(help="A new folder, or a .zip.")],
+    identities: Annotated[int, typer.Option(help="How many people.")] = 100,
+    first: Annotated[int, typer.Option(help="Number of the first: sets of other numbers are of other people.")] = 1,
+    recordings: Annotated[int, typer.Option(help="Moments of each, with an expression of their own.")] = 1,
+    lights: Annotated[int, typer.Option(help="Lights of each moment, of 19.")] = 1,
+    size: Annotated[int, typer.Option(help="Pixels, 32 to 256.")] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of the people and the photographs.", min=0, max=2**53)] = 0,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
+) -> None:
+    """Render people from 13 sides with their frontal partners, as in Multi-PIE. The same command goes on where it stopped."""
+    from distilgan.data.faces import PoseSet, render_poses
+    from distilgan.files import disk_full_is_a_message
+    from distilgan.progress import counter
+
+    what = PoseSet(identities, first, recordings, lights, size, seed)
+    with disk_full_is_a_message(out), counter("rendering", what.pictures) as advance:
+        print(render_poses(out, what, workers, advance))
+
+
 @data_app.command("fashion-mnist")
 def data_fashion_mnist(
     out: Annotated[Path, typer.Argument(help="A folder for train.zip, validation.zip and test.zip.")],
@@ -122,7 +143,8 @@ def data_check(
     json: Json = False,
 ) -> None:
     """Read a whole image set and name the files that cannot be used, or a whole store of pairs."""
-    from distilgan.data.images import ImageSet, builtin_path
+    from distilgan.data.archives import builtin_path
+    from distilgan.data.images import ImageSet
 
     if (store := builtin_path(path) / "manifest.json").is_file():
         return _check_store(store.parent, json)

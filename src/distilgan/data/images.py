@@ -6,17 +6,12 @@ files whose names end like an image's (`EXTENSIONS`), one folder a class or not.
 
 from __future__ import annotations
 
-import filecmp
 import functools
-import hashlib
 import io
-import os
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -24,15 +19,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from distilgan.data.archives import EXTENSIONS, builtin_path, is_hidden, open_files
 from distilgan.data.labels import in_turn, read_labels
 from distilgan.errors import UserError
-from distilgan.files import file_sha256
 
 T = TypeVar("T")
-EXTENSIONS = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jfif", ".avif"}
-)
-BUILTIN = Path(__file__).parent / "builtin"
 _IN_MEMORY = 2 * 2**30  # bytes of decoded pixels that are kept
 
 
@@ -42,57 +33,6 @@ class Skipped:
 
     name: str
     reason: str
-
-
-def builtin_path(name: str) -> Path:
-    """Path of a set or teacher that comes with the package, for `builtin:NAME`; other names pass through."""
-    if not name.startswith("builtin:"):
-        return Path(name)
-    path = BUILTIN / name.removeprefix("builtin:")
-    if not path.exists():
-        known = ", ".join(sorted(f"builtin:{p.name}" for p in BUILTIN.iterdir()))
-        raise UserError(f"{name}: not part of the package; known: {known}")
-    return path
-
-
-def files_below(folder: Path) -> list[str]:
-    """Names of all files in a folder and its subfolders, linked ones too; sorted."""
-    names, visited = [], set()
-    for root, subfolders, files in os.walk(folder, followlinks=True):
-        subfolders.sort()  # which of two links to one folder comes first must not depend on the disk
-        if os.path.realpath(root) in visited:  # a link to a folder above, or a second one
-            subfolders.clear()
-            continue
-        visited.add(os.path.realpath(root))
-        names += [Path(root, file).relative_to(folder).as_posix() for file in files if Path(root, file).is_file()]
-    return sorted(names)
-
-
-def _is_hidden(name: str) -> bool:
-    """Whether a file is a system's or editor's own: .thumbnails/, ._name, __MACOSX/."""
-    return any(part.startswith((".", "__MACOSX", "@eaDir")) for part in PurePosixPath(name).parts)
-
-
-def data_sha256(name: str) -> str:
-    """What identifies a set without decoding it: a zip's bytes, or the names and sizes of a folder's files."""
-    path, digest = builtin_path(name), hashlib.sha256()
-    if path.is_file():
-        return file_sha256(path)
-    for file in files_below(path):
-        digest.update(os.fsencode(file) + f" {(path / file).stat().st_size}\n".encode())
-    return digest.hexdigest()
-
-
-def same_set(first: str, second: str) -> bool:
-    """Whether two names stand for the same images: one path, zips or folders of one content."""
-    one, other = builtin_path(first), builtin_path(second)
-    if one.resolve() == other.resolve():
-        return True
-    if one.is_file() and other.is_file() and one.stat().st_size != other.stat().st_size:
-        return False
-    if data_sha256(first) != data_sha256(second):
-        return False
-    return one.is_file() or all(filecmp.cmp(one / name, other / name, shallow=False) for name in files_below(one))
 
 
 def to_rgb8(image: Image.Image) -> Image.Image:
@@ -122,47 +62,6 @@ def fit_square(image: Image.Image, resolution: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side)).resize((resolution, resolution), Image.Resampling.LANCZOS)
 
 
-class _Folder:
-    """Names and bytes of the files below a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.names = files_below(path)
-
-    def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
-
-
-class _Zip:
-    """Names and bytes of the members of a zip; members that point outside are refused."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                self.names = sorted(i.filename for i in archive.infolist() if not i.is_dir())
-        # NotImplementedError: a version or compression that zipfile cannot read.
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not a zip file, or a damaged one ({error}); make it again") from error
-        for name in self.names:
-            parts = PurePosixPath(name.replace("\\", "/"))
-            if parts.is_absolute() or ".." in parts.parts or name[1:2] == ":":
-                raise UserError(f"{path}: member {name!r} points outside the archive; make the zip again without it")
-        self.path = path
-        self._archive: tuple[int, zipfile.ZipFile] | None = None
-
-    def read(self, name: str) -> bytes:
-        """One handle a process: forked ones would move each other's position in a shared one."""
-        if self._archive is None or self._archive[0] != os.getpid():
-            self._archive = os.getpid(), zipfile.ZipFile(self.path)
-        try:
-            return self._archive[1].read(name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: needs a password
-            raise OSError(str(error)) from error
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_archive": None}
-
-
 class ImageSet:
     """Images of a folder or zip at one resolution.
 
@@ -183,12 +82,8 @@ class ImageSet:
         self, path: str | Path, resolution: int | None = None, *, strict: bool = False, limit: int | None = None
     ) -> None:
         self.path = builtin_path(str(path))
-        if not self.path.exists():
-            raise UserError(f"{self.path}: no such folder or zip of images")
-        if self.path.is_file() and self.path.suffix.lower() != ".zip":
-            raise UserError(f"{self.path}: expected a folder or a .zip of images")
-        self._source = _Zip(self.path) if self.path.is_file() else _Folder(self.path)
-        names = [n for n in self._source.names if Path(n).suffix.lower() in EXTENSIONS and not _is_hidden(n)]
+        self._source = open_files(self.path)
+        names = [n for n in self._source.names if Path(n).suffix.lower() in EXTENSIONS and not is_hidden(n)]
         if not names:
             raise UserError(f"{self.path}: holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
         self.skipped: list[Skipped] = []

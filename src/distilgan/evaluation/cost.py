@@ -25,7 +25,7 @@ Rule = Callable[[Any, Tensor, Tensor], int]
 
 def _convolution(layer: Any, x: Tensor, y: Tensor) -> int:
     """Taps times output pixels, or input pixels where a transposed convolution doubles the size."""
-    pixels = x if getattr(layer, "up", False) else y
+    pixels = x if getattr(layer, "up", isinstance(layer, nn.ConvTranspose2d)) else y
     return int(layer.weight[0].numel() * layer.weight.shape[0] * pixels.shape[2] * pixels.shape[3])
 
 
@@ -42,6 +42,7 @@ _RULES: dict[type[nn.Module], Rule] = {
     ToRGB: _convolution,
     Conv2d: _convolution,
     nn.Conv2d: _convolution,
+    nn.ConvTranspose2d: _convolution,
     Attention: _attention,
     ClassEmbedding: lambda layer, x, y: 0,
 }

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from distilgan.data.images import ImageSet, same_set
+from distilgan.data.archives import same_set
+from distilgan.data.images import ImageSet
 from distilgan.devices import to_device
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement

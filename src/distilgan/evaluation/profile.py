@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from distilgan.data.images import builtin_path
+from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError, near_names
 from distilgan.evaluation.evaluate import measure_cost
 from distilgan.evaluation.sources import Generator, OnnxFile

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from distilgan import __version__
-from distilgan.data.images import builtin_path, data_sha256, same_set
+from distilgan.data.archives import builtin_path, data_sha256, same_set
 from distilgan.evaluation.per_class import PerClass
 from distilgan.networks.pretrained import read_config
 from distilgan.recipe import BaseRecipe, BigGANRecipe, TinyGANRecipe

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distilgan.data.images import ImageSet, data_sha256
+from distilgan.data.archives import data_sha256
+from distilgan.data.images import ImageSet
 from distilgan.errors import UserError
 from distilgan.evaluation.per_class import Sample
 from distilgan.evaluation.sources import BATCH, Folder, Generator, OnnxFile, mixed_order

@@ -15,8 +15,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from distilgan.data.archives import EXTENSIONS, builtin_path
 from distilgan.data.grid import VISIBLE, picture_grid
-from distilgan.data.images import EXTENSIONS, ImageSet, builtin_path, to_uint8
+from distilgan.data.images import ImageSet, to_uint8
 from distilgan.devices import to_device
 from distilgan.errors import UserError
 from distilgan.evaluation.onnx_session import open_session, stored_facts

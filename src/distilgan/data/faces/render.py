@@ -5,9 +5,12 @@ Each pixel averages `supersample`² jittered rays, so edges are anti-aliased and
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
+from distilgan.data.alignment import EYES_AT, MOUTH_AT
 from distilgan.data.faces.head import Head, HeadModel
 from distilgan.data.faces.identity import Capture, Identity
 from distilgan.data.faces.materials import eye_albedo, hair_albedo, linear, skin_albedo, srgb
@@ -15,13 +18,43 @@ from distilgan.data.faces.mesh import Array, Material, unit, vertex_normals
 from distilgan.data.faces.rays import RayMesh
 
 _CAMERA_DISTANCE = 0.85  # metres from the point between the eyes
-_FRAME = 0.245  # metres across the picture at the eyes
-_FRAME_CENTRE = -0.006  # metres above the eyes
 _OCCLUSION_RAYS = 32
 _OCCLUSION_REACH = 0.10
 
 
-def _rotation(capture: Capture) -> Array:
+@dataclass(frozen=True)
+class Frame:
+    """What the picture shows of the plane through the eyes: its centre and side in metres, x right, y up."""
+
+    x: float
+    y: float
+    side: float
+
+    @classmethod
+    def aligned(cls, points: Array) -> Frame:
+        """The frame in which a face lies as `data.alignment` says, of its landmarks in camera space, [5, 3]."""
+        scale = _CAMERA_DISTANCE / (_CAMERA_DISTANCE - points[:, 2])
+        x, y = points[:, 0] * scale, points[:, 1] * scale
+        # Of eyes and mouth, mean (y_k - frame.y) scale_k must be the wanted height, in sides from the centre.
+        eyes, mouth = (float(y[:2].mean()), float(scale[:2].mean())), (float(y[3:].mean()), float(scale[3:].mean()))
+        up, down = 0.5 - EYES_AT, 0.5 - MOUTH_AT
+        centre = (eyes[0] * down - mouth[0] * up) / (eyes[1] * down - mouth[1] * up)
+        side = (eyes[0] - centre * eyes[1]) / up
+        return cls(float(x[:2].mean()) / eyes[1], centre, side)
+
+    def project(self, points: Array) -> Array:
+        """Where points in camera space [..., 3] appear, as shares of the picture's side from its top left, [..., 2]."""
+        scale = _CAMERA_DISTANCE / (_CAMERA_DISTANCE - points[..., 2])
+        x = (points[..., 0] - self.x) * scale
+        y = (points[..., 1] - self.y) * scale
+        shares: Array = np.stack([0.5 + x / self.side, 0.5 - y / self.side], -1)
+        return shares
+
+
+PORTRAIT = Frame(0.0, -0.006, 0.245)
+
+
+def rotation(capture: Capture) -> Array:
     yaw, pitch, roll = np.radians([capture.yaw, -capture.pitch, -capture.roll])
     cy, sy, cx, sx, cz, sz = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -77,16 +110,21 @@ def render_face(
 ) -> npt.NDArray[np.uint8]:
     """One portrait, [size, size, 3] uint8 sRGB. `seed` drives only the jitter of rays."""
     head = model.build(identity, capture)
-    grid = supersample or max(4, min(6, round(320 / size)))
-    return photograph(model, head, identity, capture, size, grid, np.random.default_rng(seed))
+    return photograph(model, head, identity, capture, size, supersample or rays(size), np.random.default_rng(seed))
+
+
+def rays(size: int) -> int:
+    """Rays a pixel, along each side, that leave no visible noise in a picture of `size` px."""
+    return max(4, min(6, round(320 / size)))
 
 
 def photograph(
-    model: HeadModel, head: Head, identity: Identity, capture: Capture, size: int, grid: int, rng: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+    model: HeadModel, head: Head, identity: Identity, capture: Capture, size: int, grid: int, rng: np.random.Generator,
+    frame: Frame = PORTRAIT,
+) -> npt.NDArray[np.uint8]:  # fmt: skip
     """Cast `grid`² rays a pixel at a built head and shade what they hit."""
-    part, rotation = head.part, _rotation(capture)
-    vertices = part.vertices @ rotation.T
+    part, turned = head.part, rotation(capture)
+    vertices = part.vertices @ turned.T
     normals = vertex_normals(vertices, part.triangles)
     mesh = RayMesh(vertices, part.triangles)
 
@@ -95,8 +133,8 @@ def photograph(
     columns, rows = np.meshgrid(np.arange(n), np.arange(n))
     x = ((columns + jitter[0]) / n * 2 - 1).ravel()
     y = (1 - (rows + jitter[1]) / n * 2).ravel()
-    camera = np.array([0, _FRAME_CENTRE, _CAMERA_DISTANCE], np.float32)
-    directions = unit(np.stack([x * _FRAME / 2, y * _FRAME / 2, np.full_like(x, -_CAMERA_DISTANCE)], -1))
+    camera = np.array([frame.x, frame.y, _CAMERA_DISTANCE], np.float32)
+    directions = unit(np.stack([x * frame.side / 2, y * frame.side / 2, np.full_like(x, -_CAMERA_DISTANCE)], -1))
     face, hit = mesh.nearest(np.broadcast_to(camera, directions.shape), directions)
 
     picture = _background(capture, np.stack([x, y], -1))
@@ -122,7 +160,7 @@ def photograph(
     towards = np.asarray(capture.light, np.float32)
     spread = unit(towards + rng.normal(0, 0.06, point.shape).astype(np.float32))
     lit = 1 - mesh.blocked(point + 0.0015 * normal, spread)
-    albedo, gloss, sharpness, wrap = _surface(model, head, identity, capture, material, template, uv, point @ rotation)
+    albedo, gloss, sharpness, wrap = _surface(model, head, identity, capture, material, template, uv, point @ turned)
 
     cosine = normal @ towards
     diffuse = np.clip((cosine[:, None] + wrap) / (1 + wrap), 0, 1) * (lit[:, None] * (1 - 0.3 * wrap) + 0.3 * wrap)

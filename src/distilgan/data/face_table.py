@@ -1,0 +1,93 @@
+"""Which pictures of faces belong together: the rows of pairs.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distilgan.files import write_atomic
+
+TABLE = "pairs.csv"
+# Left and right as they are in the picture, not the person's.
+POINTS = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
+COLUMNS = ("profile", "frontal", "identity", "yaw", *(f"{point}_{axis}" for point in POINTS for axis in "xy"))
+Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class FaceRow:
+    """A picture of a face and its frontal partner.
+
+    Args:
+        profile, frontal: paths, as seen from the table's folder.
+        identity: a name for the person; equal names, equal people.
+        yaw: degrees by which the head is turned, positive to its own left; None: unknown.
+        landmarks: (x, y) of `POINTS` in the profile picture, pixels from its top left; None: unknown.
+    """
+
+    profile: str
+    frontal: str
+    identity: str
+    yaw: float | None = None
+    landmarks: Points | None = None
+
+
+def write_table(path: Path, rows: Sequence[FaceRow]) -> None:
+    """Write pairs.csv."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        numbers = [] if row.landmarks is None else [f"{v:g}" for point in row.landmarks for v in point]
+        writer.writerow([row.profile, row.frontal, row.identity, "" if row.yaw is None else f"{row.yaw:g}", *numbers])
+    write_atomic(path, text.getvalue())
+
+
+def read_table(text: str) -> list[FaceRow]:
+    """The rows of a table; columns in any order, other columns are ignored, `yaw` and landmarks may be left out.
+
+    Raises:
+        ValueError: says in one line what is wrong, and in which line.
+    """
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    columns = set(reader.fieldnames or [])
+    missing = {"profile", "frontal", "identity"} - columns
+    if missing:
+        raise ValueError(f"has no column {min(missing)}; it needs profile, frontal and identity")
+    numbers = [c for c in COLUMNS[4:] if c in columns]
+    if numbers and len(numbers) < len(COLUMNS) - 4:
+        raise ValueError(f"has {numbers[0]}, but not {min(set(COLUMNS[4:]) - set(numbers))}; give all ten or none")
+    rows = []
+    for cells in reader:
+        line = reader.line_num
+        for key in ("profile", "frontal", "identity"):
+            if not cells[key]:
+                raise ValueError(f"line {line}: {key} is empty")
+        values = [_number(cells[c], c, line) for c in numbers]
+        known = [v for v in values if v is not None]
+        if known and len(known) < len(values):
+            raise ValueError(f"line {line}: has {len(known)} of the ten coordinates; give all or none")
+        landmarks = list(zip(known[::2], known[1::2], strict=True)) or None
+        yaw = _number(cells.get("yaw"), "yaw", line)
+        if yaw is not None and abs(yaw) > 180:
+            raise ValueError(f"line {line}: yaw={yaw:g} is not within ±180 degrees")
+        rows.append(FaceRow(cells["profile"], cells["frontal"], cells["identity"], yaw, landmarks))
+    if not rows:
+        raise ValueError("has no rows")
+    return rows
+
+
+def _number(text: str | None, column: str, line: int) -> float | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise ValueError(f"line {line}: {column}={text[:20]!r} is not a number") from error
+    if not math.isfinite(value):
+        raise ValueError(f"line {line}: {column}={text[:20]!r} is not finite")
+    return value
