@@ -1,12 +1,113 @@
-"""Where a face lies in an aligned picture, and how a photograph is brought there.
+"""Bringing a face to where networks expect it, by its landmarks.
 
 Source: the crops of TP-GAN and Light CNN: eyes level, their centre on the picture's middle column at 40 of 128 px from the top,
-the mouth's centre 48 px below it.
+the mouth's centre 48 px below it. Seen from the side the eyes lie over each other and say nothing about the head's roll: then it
+is left as it is.
 """
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 EYES_AT = 40 / 128
 """Height of the eyes' centre, as share of the picture's side from its top."""
 MOUTH_AT = 88 / 128
 """And of the mouth's."""
+_APART = 0.27  # distance of the eyes, in distances from eyes to mouth, from which on they are levelled: yaw up to about 65°
+_UNMOVED = 0.3  # pixels: a face as near as this to its place is not resampled
+_FINEST = 8  # samples of each pixel along a side, at most
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A face in its place.
+
+    Args:
+        picture: uint8 [3, R, R]. landmarks: in it, [5, 2]. outside: share of it that lay beyond the photograph's border, whose
+            last pixels are repeated there. scale: its pixels a pixel of the photograph.
+    """
+
+    picture: Tensor
+    landmarks: Array
+    outside: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """p -> scale · R(angle) p + shift, from the photograph to the aligned picture; angle in radians."""
+
+    scale: float
+    angle: float
+    shift: Array
+
+    def forward(self, points: Array) -> Array:
+        moved: Array = points @ self._matrix().T + self.shift
+        return moved
+
+    def backward(self, points: Array) -> Array:
+        moved: Array = (points - self.shift) @ np.linalg.inv(self._matrix()).T
+        return moved
+
+    def _matrix(self) -> Array:
+        c, s = math.cos(self.angle), math.sin(self.angle)
+        return self.scale * np.array([[c, -s], [s, c]])
+
+
+def roll(landmarks: Array) -> float:
+    """Radians by which a head leans to the picture's right; 0 where the eyes are too near to say. Landmarks [5, 2], y down."""
+    across, down = landmarks[1] - landmarks[0], landmarks[3:].mean(0) - landmarks[:2].mean(0)
+    near = float(np.hypot(*across)) < _APART * float(np.hypot(*down))
+    return 0.0 if near else math.atan2(across[1], across[0])
+
+
+def similarity(landmarks: Array, resolution: int) -> Similarity:
+    """How a face has to be moved.
+
+    Raises:
+        ValueError: landmarks that are those of no face.
+    """
+    angle = -roll(landmarks)
+    turn = Similarity(1.0, angle, np.zeros(2))
+    eyes, mouth = turn.forward(landmarks[:2]).mean(0), turn.forward(landmarks[3:]).mean(0)
+    drop = float(mouth[1] - eyes[1])
+    if drop < 2:
+        raise ValueError("the mouth is not below the eyes; is the order left eye, right eye, nose, mouth's left, right?")
+    scale = (MOUTH_AT - EYES_AT) * resolution / drop
+    return Similarity(scale, angle, np.array([resolution / 2, EYES_AT * resolution]) - scale * eyes)
+
+
+def align(photograph: Tensor, landmarks: Array, resolution: int) -> Aligned:
+    """The face in an RGB photograph, uint8 [3, H, W], at [R, R]; landmarks [5, 2] as (x, y) in pixels from its top left corner.
+
+    A face that is in its place already is cut to size only.
+
+    Raises:
+        ValueError: landmarks outside the photograph, or those of no face.
+    """
+    height, width = photograph.shape[1:]
+    for x, y in landmarks:
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise ValueError(f"landmark ({x:g}, {y:g}) lies outside the picture of {width} x {height} px")
+    move = similarity(landmarks, resolution)
+    whole = np.array([[0.0, 0.0], [width, 0.0], [0.0, height], [width, height]])
+    if (height, width) == (resolution, resolution) and np.abs(move.forward(whole) - whole).max() < _UNMOVED:
+        return Aligned(photograph, landmarks, 0.0, 1.0)
+    finer = min(_FINEST, max(1, math.ceil(1 / move.scale)))
+    at = (np.arange(resolution * finer) + 0.5) / finer
+    grid = move.backward(np.stack(np.meshgrid(at, at), -1).reshape(-1, 2))
+    outside = float(((grid < 0) | (grid > [width, height])).any(1).mean())
+    # grid_sample's coordinates run from -1 to 1 over the picture, as do pixels' outer edges.
+    where = torch.from_numpy(grid / [width, height] * 2 - 1).float().reshape(1, resolution * finer, resolution * finer, 2)
+    sampled = F.grid_sample(photograph[None].float(), where, padding_mode="border", align_corners=False)
+    picture = F.avg_pool2d(sampled, finer)[0].round().clamp(0, 255).to(torch.uint8)
+    return Aligned(picture, move.forward(landmarks), outside, move.scale)

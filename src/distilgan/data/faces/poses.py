@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from distilgan.data.alignment import roll
 from distilgan.data.face_table import TABLE, FaceRow, write_table
 from distilgan.data.faces.head import Head
 from distilgan.data.faces.identity import Capture, Identity, sample_capture, sample_identity
@@ -91,11 +92,11 @@ def light_of(recording: Capture, code: int, rng: np.random.Generator) -> Capture
     return replace(recording, light=tuple(map(float, direction)))
 
 
-def seen_by(recording: Capture, yaw: float, pitch: float) -> Capture:
-    """The recording as a camera sees it from which the head is turned by `yaw` and `pitch`, degrees."""
+def seen_by(recording: Capture, yaw: float, pitch: float, roll: float = 0.0) -> Capture:
+    """The recording as a camera sees it from which the head is turned, degrees."""
     from distilgan.data.faces.render import rotation
 
-    turned = replace(recording, yaw=yaw, pitch=pitch, roll=0.0)
+    turned = replace(recording, yaw=yaw, pitch=pitch, roll=roll)
     light = rotation(turned) @ np.asarray(recording.light, np.float32)
     # The renderer lets eyes follow the camera by this much; here they look where the person looks.
     gaze = (recording.gaze[0] + 0.8 * yaw, recording.gaze[1] + 0.8 * pitch)
@@ -129,6 +130,8 @@ def _render_recording(job: tuple[Path, PoseSet, int, int]) -> list[FaceRow]:
             own = np.random.default_rng([what.seed, 3, number, recording, code, yaw + 90])
             pitch = 0.0 if camera == FRONTAL else float(np.clip(own.normal(0, _TILT), -2.5 * _TILT, 2.5 * _TILT))
             capture = seen_by(lit, yaw, pitch)
+            level = np.degrees(roll(Frame.aligned(points @ rotation(capture).T).project(points @ rotation(capture).T)))
+            capture = seen_by(lit, yaw, pitch, -level)
             turned = points @ rotation(capture).T
             frame = Frame.aligned(turned)
             name = replace(front, camera=camera)
