@@ -18,7 +18,7 @@ from distilgan.evaluation.cost import latency
 from distilgan.evaluation.protocol import thousands
 from distilgan.evaluation.sources import OnnxFile, drawn_inputs
 from distilgan.export.onnx import export_onnx
-from distilgan.networks.pretrained import weights_sha256
+from distilgan.networks.pretrained import Pretrained, weights_sha256
 from distilgan.pipeline import execute
 from distilgan.recipe import AnyRecipe, load_recipe
 from distilgan.runs import load_model
@@ -81,7 +81,7 @@ class Benchmark:
         done = {(n, s): self._run(n, s, images, given.device) for s in given.seeds for n in names}
         results = {name: [done[name, seed] for seed in given.seeds] for name in names}
         export = RUNS / self.name / "teacher-onnx"
-        teacher = load_model(self.teacher)
+        teacher = load_model(self.teacher, Pretrained)
         export_onnx(teacher, export)
         first = next(iter(results.values()))[0]
         p = first["protocol"]

@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distilgan.networks.generator import ImageGenerator
+    from distilgan.networks.pretrained import Pretrained
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "from_pretrained", "load"]
 
 
-def load(path: str | Path) -> ImageGenerator:
-    """The generator in a folder (`student/`), a run or `builtin:NAME`: a torch module in eval mode, float32.
+def load(path: str | Path) -> Pretrained:
+    """The network in a folder (`student/`), a run or `builtin:NAME`: a torch module in eval mode, float32.
 
     Raises:
         distilgan.errors.UserError: not such a folder, or damaged.
     """
+    from distilgan.networks.pretrained import Pretrained
     from distilgan.runs import load_model
 
-    return load_model(path)
+    return load_model(path, Pretrained)
 
 
 from_pretrained = load

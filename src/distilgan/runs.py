@@ -11,8 +11,7 @@ from typing import Any, TextIO
 from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError
 from distilgan.files import is_leftover, write_atomic
-from distilgan.networks.families import load_generator
-from distilgan.networks.generator import ImageGenerator
+from distilgan.networks.families import N, load_network
 from distilgan.recipe import AnyRecipe, difference, dump_recipe, parse_recipe
 from distilgan.recipe.overrides import read_yaml
 
@@ -130,13 +129,13 @@ def generator_folder(name: str | Path) -> Path:
     return path
 
 
-def load_model(name: str | Path) -> ImageGenerator:
-    """The generator of a run, a generator's folder or builtin:NAME; float32, in eval mode.
+def load_model(name: str | Path, kind: type[N]) -> N:
+    """The network of a run, a network's folder or builtin:NAME; float32, in eval mode.
 
     Raises:
-        UserError: nothing of the kind, or damaged.
+        UserError: nothing there, damaged, or not a `kind`.
     """
-    return load_generator(generator_folder(name))
+    return load_network(generator_folder(name), kind)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,8 @@ from distilgan.evaluation.protocol import Protocol, Result, protocol_for, protoc
 from distilgan.evaluation.report import _worst_first, write_report
 from distilgan.evaluation.sources import class_turns, drawn_inputs, open_source, write_pictures
 from distilgan.export.onnx import export_onnx
-from distilgan.networks.families import load_generator
+from distilgan.networks.families import load_network
+from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.latents import LatentSpec
 from distilgan.runs import start_run
 from tests.conftest import conditional
@@ -184,7 +185,7 @@ def test_report_and_card_of_a_conditional_run(
 ) -> None:
     (labelled_folder / "class0").rename(labelled_folder / "a<b>&'c")
     recipe = tinygan_recipe(labelled_folder, conditional_teacher)
-    teacher = load_generator(conditional_teacher)
+    teacher = load_network(conditional_teacher, ImageGenerator)
     result = evaluate(str(conditional_teacher), protocol, teacher=str(conditional_teacher))
     result = type(result)(
         **{**json.loads(result.to_json()), "classes": result.classes, "teacher_classes": result.teacher_classes}

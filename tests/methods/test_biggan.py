@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from distilgan.data.images import ImageSet
 from distilgan.methods.biggan import BigGANTraining
 from distilgan.methods.draws import Draws
-from distilgan.pipeline import build_method, feed_of
+from distilgan.pipeline import build_method
 from tests.methods.test_stylekd import ENGINE
 from tests.recipes import biggan_recipe
 
@@ -23,7 +23,7 @@ def test_a_step_is_that_of_the_objective(labelled_folder: Path) -> None:
     assert isinstance(method, BigGANTraining)
     twin = copy.deepcopy(method)
     method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
-    batch = next(feed_of(method, images).batches(8, 0)).to(torch.device("cpu"))
+    batch = next(method.lessons().batches(8, 0)).to(torch.device("cpu"))
     assert batch.labels is not None
     assert len(set(batch.labels.tolist())) > 1
     report = method.step([batch], [Draws(0, 0, 8)])

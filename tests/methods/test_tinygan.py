@@ -20,7 +20,7 @@ from distilgan.methods.tinygan import TinyGANDistillation, falling
 from distilgan.networks.distylegan import DiStyleCritic
 from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.projection_discriminator import ProjectionDiscriminator, ProjectionDiscriminatorConfig
-from distilgan.pipeline import build_method, feed_of
+from distilgan.pipeline import build_method
 from distilgan.recipe.conditional import ConditionalLosses
 from tests.methods.test_stylekd import ENGINE
 from tests.recipes import tinygan_recipe
@@ -35,7 +35,7 @@ def prepared(images: Path, teacher: Path | None, **changes: Any) -> TinyGANDisti
 
 
 def batch_of(method: TinyGANDistillation, images: Path, n: int = 8) -> Batch:
-    feed = feed_of(method, ImageSet(images, 16))
+    feed = method.lessons()
     return next(feed.batches(n, 0)).to(torch.device("cpu"))
 
 
@@ -119,7 +119,7 @@ def test_a_student_that_is_its_teacher_has_no_feature_and_no_pixel_distance(
 
 def test_adversarial_terms_enter_every_kth_step(labelled_folder: Path, conditional_teacher: Path) -> None:
     method = prepared(labelled_folder, conditional_teacher, losses={"adversarial_every": 3})
-    feed = feed_of(method, ImageSet(labelled_folder, 16)).batches(8, 0)
+    feed = method.lessons().batches(8, 0)
     seen = []
     for i, batch in enumerate(islice(feed, 6)):
         report = method.step([batch.to(torch.device("cpu"))], [Draws(0, 8 * i, 8)])

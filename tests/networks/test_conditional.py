@@ -15,7 +15,8 @@ from distilgan.evaluation.cost import count_macs, count_parameters
 from distilgan.networks.biggan import BigGAN, BigGANConfig, BigGANDeep, orthogonal_init
 from distilgan.networks.conditional import Attention, BatchNorm, ConditionalBatchNorm, StatisticsRow
 from distilgan.networks.distylegan import DiStyleCritic, DiStyleCriticConfig, DiStyleGAN, DiStyleGANConfig
-from distilgan.networks.families import load_generator
+from distilgan.networks.families import load_network
+from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.projection_discriminator import ProjectionDiscriminator, ProjectionDiscriminatorConfig
 from distilgan.networks.resnet_discriminator import ResNetDiscriminator, ResNetDiscriminatorConfig
 from distilgan.networks.spectral import add_spectral_norm, baked
@@ -168,7 +169,7 @@ def test_class_latent_and_truncation_all_matter(kind: str) -> None:
 def test_saved_and_read_back(kind: str, tmp_path: Path) -> None:
     network = conditional(kind)
     network.save_pretrained(tmp_path)
-    again = load_generator(tmp_path)
+    again = load_network(tmp_path, ImageGenerator)
     assert again.latent == network.latent
     inputs = network.sample_inputs(2)
     assert torch.equal(again(**inputs), network(**inputs))
@@ -192,7 +193,7 @@ def test_a_config_that_fits_no_network(kind: str, changes: dict[str, object], me
     tree["config"] |= changes
     (tmp_path / "config.json").write_text(json.dumps(tree))
     with pytest.raises(UserError, match=rf"config\.json: config.*{message}") as caught:
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     assert "\n" not in str(caught.value)
 
 

@@ -10,7 +10,8 @@ import torch
 import distilgan
 from distilgan.errors import UserError
 from distilgan.networks.biggan import BigGAN, BigGANConfig
-from distilgan.networks.families import load_generator
+from distilgan.networks.families import load_network
+from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.pretrained import network_sha256, weights_sha256
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.networks.stylegan2_discriminator import Discriminator
@@ -46,30 +47,30 @@ def test_half_precision_storage(tmp_path: Path) -> None:
 
 def test_bad_folders_get_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not the folder of a generator \(no config\.json"):
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     tiny_generator().save_pretrained(tmp_path)
     config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
     good, content = config.read_text(), weights.read_bytes()
 
     weights.write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=r"model\.safetensors: damaged or cut short"):
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     weights.unlink()
     with pytest.raises(UserError, match=r"model\.safetensors: cannot be read"):
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     weights.write_bytes(content)
 
     config.write_text(good.replace('"stylegan2"', '"stylegan9"'))
     with pytest.raises(UserError, match="unknown family 'stylegan9'; did you mean stylegan2"):
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     config.write_text("{")
     with pytest.raises(UserError, match=r"config\.json: not valid JSON"):
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     tree = json.loads(good)
     tree["config"]["z_dim"] = "many"
     config.write_text(json.dumps(tree))
     with pytest.raises(UserError, match=r"config\.json: config\.z_dim: Input should be a valid integer"):
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     for broken, line in [
         (5, "config is not a section"),
         ({**json.loads(good)["config"], "z_dim": 0}, "z_dim=0: must be at least 1"),
@@ -77,16 +78,16 @@ def test_bad_folders_get_one_line(tmp_path: Path) -> None:
     ]:
         config.write_text(json.dumps({**json.loads(good), "config": broken}))
         with pytest.raises(UserError, match=line):
-            load_generator(tmp_path)
+            load_network(tmp_path, ImageGenerator)
     tree = json.loads(good)
     tree["config"]["channels"][2] += 1
     config.write_text(json.dumps(tree))
     with pytest.raises(UserError, match=r"does not fit config\.json"):
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     tree["config"]["colour"] = "blue"
     config.write_text(json.dumps(tree))
     with pytest.raises(UserError, match=r"config\.json: config\.colour is unknown"):
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     config.write_text(good)
     with pytest.raises(UserError, match="has no discriminator"):
         Discriminator.from_pretrained(tmp_path)
@@ -100,7 +101,7 @@ def test_a_network_is_its_config_too(tmp_path: Path) -> None:
     assert weights_sha256(first) == weights_sha256(other)
     assert network_sha256(first) != network_sha256(other)
     first.save_pretrained(tmp_path)
-    assert network_sha256(load_generator(tmp_path)) == network_sha256(first)
+    assert network_sha256(load_network(tmp_path, ImageGenerator)) == network_sha256(first)
     assert network_sha256(tiny_generator(conv_clamp=64)) == network_sha256(tiny_generator(conv_clamp=64.0))
 
 
@@ -115,7 +116,7 @@ def test_no_pickle_is_ever_read(tmp_path: Path) -> None:
     tiny_generator().save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(UserError, match="damaged"):
-        load_generator(tmp_path)
+        load_network(tmp_path, ImageGenerator)
     assert not (tmp_path / "boom").exists()
 
 

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from distilgan.errors import UserError
-from distilgan.networks.families import load_generator
+from distilgan.networks.families import load_network
+from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.teachers.convert import convert
 from tests.conftest import tiny_generator
@@ -46,7 +47,7 @@ def test_every_layout_is_recognised(case: str, file: str, family: str, latent: s
         torch.save(wrapped, source / file)
     given = source if file in ("pytorch_model.bin", "G_ema.pth", "G.pth") else source / file
     made = convert(given, tmp_path / "ours", licence="theirs")
-    network = load_generator(tmp_path / "ours")
+    network = load_network(tmp_path / "ours", ImageGenerator)
     assert (network.family, network.latent.distribution) == (family, latent)
     assert json.loads((tmp_path / "ours" / "config.json").read_text())["licence"] == "theirs"
     inputs = network.sample_inputs(2)

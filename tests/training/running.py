@@ -8,25 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distilgan.data.feed import Feed
 from distilgan.data.images import ImageSet
-from distilgan.pipeline import build_method, feed_of
+from distilgan.pipeline import build_method
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint
 from distilgan.training.hardware import start_hardware
 from distilgan.training.loop import fit
 
 
-def prepared(recipe: Any) -> tuple[Any, Feed]:
+def prepared(recipe: Any) -> Any:
     images = ImageSet(recipe.data.path, recipe.data.resolution)
-    method = build_method(recipe, images)
-    return method, feed_of(method, images)
+    return build_method(recipe, images)
 
 
 def run(recipe: Any, out: Path) -> dict[str, Tensor]:
     out.mkdir(parents=True, exist_ok=True)
-    method, feed = prepared(recipe)
     hardware = start_hardware("cpu", recipe.training.precision)
-    return fit(method, recipe, feed, out, recipe.seed, hardware).state_dict()
+    return fit(prepared(recipe), recipe, out, recipe.seed, hardware).state_dict()
 
 
 def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:

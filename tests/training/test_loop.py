@@ -72,7 +72,7 @@ def test_a_resumed_run_ends_bit_identical(
     expected = run(recipe, tmp_path / "whole")
 
     calls = 0
-    cls = type(prepared(recipe)[0])
+    cls = type(prepared(recipe))
     original = cls.step
 
     def step(self: Any, reals: Any, draws: Any) -> Any:
@@ -102,7 +102,7 @@ from pathlib import Path
 from distilgan.errors import Interrupted
 from distilgan.recipe import load_recipe
 from distilgan.data.images import ImageSet
-from distilgan.pipeline import build_method, feed_of
+from distilgan.pipeline import build_method
 from distilgan.training.hardware import start_hardware
 from distilgan.training.loop import fit
 import torch
@@ -112,7 +112,7 @@ out.mkdir(exist_ok=True)
 images = ImageSet(recipe.data.path, recipe.data.resolution)
 method = build_method(recipe, images)
 try:
-    fit(method, recipe, feed_of(method, images), out, recipe.seed, start_hardware("cpu", "32"))
+    fit(method, recipe, out, recipe.seed, start_hardware("cpu", "32"))
 except Interrupted as error:
     sys.exit(128 + error.signal_number)
 """
@@ -201,7 +201,7 @@ def test_running_means_of_a_short_run_are_plain_means(
     recipe = gan_recipe(
         image_folder, training={"images": 24}, regularisation={"path_length": 2, "path_length_interval": 1}
     )
-    method, feed = prepared(recipe)
+    method = prepared(recipe)
     averages: list[Tensor] = []
     lengths: list[Tensor] = []
 
@@ -212,7 +212,7 @@ def test_running_means_of_a_short_run_are_plain_means(
     track_average = GAN._track_average
     monkeypatch.setattr(GAN, "_track_average", lambda self, w: (averages.append(w.clone()), track_average(self, w)))
     monkeypatch.setattr(adversarial, "path_lengths", measure)
-    fit(method, recipe, feed, tmp_path, recipe.seed, start_hardware("cpu", "32"))
+    fit(method, recipe, tmp_path, recipe.seed, start_hardware("cpu", "32"))
     assert len(averages) == len(lengths) == 3
     torch.testing.assert_close(method.generator.mapping.w_avg, torch.stack(averages).mean(0))
     torch.testing.assert_close(method.path_mean, torch.stack(lengths).mean())
@@ -220,7 +220,7 @@ def test_running_means_of_a_short_run_are_plain_means(
 
 def gradients_of_a_step(recipe: Any) -> dict[str, Tensor]:
     """The generator's and the discriminator's gradients of a step with all regularisers, and the running means after it."""
-    method, feed = prepared(recipe)
+    method = prepared(recipe)
     method.steps = 4  # a multiple of the intervals; the very first step has no target for path lengths
     found: dict[str, Tensor] = {}
     original = type(method)._update
@@ -235,7 +235,7 @@ def gradients_of_a_step(recipe: Any) -> dict[str, Tensor]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        fit(method, recipe, feed, Path(folder), recipe.seed, start_hardware("cpu", "32"))
+        fit(method, recipe, Path(folder), recipe.seed, start_hardware("cpu", "32"))
     state = method.generator.state_dict()
     moved = {k: v.clone() for k, v in state.items() if k.endswith(("w_avg", "running_mean", "running_var"))}
     return {**found, **moved, **({"path_mean": method.path_mean.clone()} if hasattr(method, "path_mean") else {})}
@@ -323,7 +323,7 @@ def test_batches_that_do_not_fit_are_refused(image_folder: Path) -> None:
         recipe = gan_recipe(
             image_folder, training={"batch": batch, "micro_batch": size}, network={"mbstd_group": mbstd}
         )
-        return micro_batches(prepared(recipe)[0], recipe.training, processes)
+        return micro_batches(prepared(recipe), recipe.training, processes)
 
     assert micro(2, 16, 4) == 2
     assert micro(1, 6, None) == 1

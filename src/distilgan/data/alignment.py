@@ -20,7 +20,9 @@ EYES_AT = 40 / 128
 """Height of the eyes' centre, as share of the picture's side from its top."""
 MOUTH_AT = 88 / 128
 """And of the mouth's."""
-_APART = 0.27  # distance of the eyes, in distances from eyes to mouth, from which on they are levelled: yaw up to about 65°
+_APART = (
+    0.27  # distance of the eyes, in distances from eyes to mouth, from which on they are levelled: yaw up to about 65°
+)
 _UNMOVED = 0.3  # pixels: a face as near as this to its place is not resampled
 _FINEST = 8  # samples of each pixel along a side, at most
 
@@ -81,7 +83,9 @@ def similarity(landmarks: Array, resolution: int) -> Similarity:
     eyes, mouth = turn.forward(landmarks[:2]).mean(0), turn.forward(landmarks[3:]).mean(0)
     drop = float(mouth[1] - eyes[1])
     if drop < 2:
-        raise ValueError("the mouth is not below the eyes; is the order left eye, right eye, nose, mouth's left, right?")
+        raise ValueError(
+            "the mouth is not below the eyes; is the order left eye, right eye, nose, mouth's left, right?"
+        )
     scale = (MOUTH_AT - EYES_AT) * resolution / drop
     return Similarity(scale, angle, np.array([resolution / 2, EYES_AT * resolution]) - scale * eyes)
 
@@ -107,7 +111,9 @@ def align(photograph: Tensor, landmarks: Array, resolution: int) -> Aligned:
     grid = move.backward(np.stack(np.meshgrid(at, at), -1).reshape(-1, 2))
     outside = float(((grid < 0) | (grid > [width, height])).any(1).mean())
     # grid_sample's coordinates run from -1 to 1 over the picture, as do pixels' outer edges.
-    where = torch.from_numpy(grid / [width, height] * 2 - 1).float().reshape(1, resolution * finer, resolution * finer, 2)
+    where = (
+        torch.from_numpy(grid / [width, height] * 2 - 1).float().reshape(1, resolution * finer, resolution * finer, 2)
+    )
     sampled = F.grid_sample(photograph[None].float(), where, padding_mode="border", align_corners=False)
     picture = F.avg_pool2d(sampled, finer)[0].round().clamp(0, 255).to(torch.uint8)
     return Aligned(picture, move.forward(landmarks), outside, move.scale)

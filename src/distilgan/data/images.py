@@ -24,7 +24,7 @@ from distilgan.data.labels import in_turn, read_labels
 from distilgan.errors import UserError
 
 T = TypeVar("T")
-_IN_MEMORY = 2 * 2**30  # bytes of decoded pixels that are kept
+IN_MEMORY = 2 * 2**30  # bytes of decoded pixels that are kept
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class ImageSet:
         self.resolution = resolution or self._first_size()
         self._pixels: Tensor | None = None
         count = min(limit or len(names), len(names))
-        if count * 3 * self.resolution**2 <= _IN_MEMORY:
+        if count * 3 * self.resolution**2 <= IN_MEMORY:
             self._pixels = torch.stack(self._use(self._decode, limit))
         else:
             self._use(self._decode if strict else self._open, limit)
@@ -219,7 +219,7 @@ class ImageSet:
                 with Image.open(io.BytesIO(self._source.read(name))) as image:
                     _refuse_tiny(image)
                     rgb = fit_square(to_rgb8(image), self.resolution)
-            return torch.from_numpy(np.array(rgb, np.uint8)).permute(2, 0, 1).contiguous()
+            return pixels_of(rgb)
         except Exception as error:  # Pillow raises many kinds; all mean "not a usable image"
             self._complain(name, error)
             return None
@@ -251,6 +251,11 @@ class ImageSet:
 def _refuse_tiny(image: Image.Image) -> None:
     if min(image.size) < 2:
         raise ValueError(f"{image.width}x{image.height} pixels is too small")
+
+
+def pixels_of(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 [3, H, W]."""
+    return torch.from_numpy(np.array(image, np.uint8)).permute(2, 0, 1).contiguous()
 
 
 def to_float(pixels: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from distilgan.data.pairs import (
 from distilgan.devices import use_device
 from distilgan.errors import UserError
 from distilgan.files import is_leftover, locked
-from distilgan.networks.families import load_generator
+from distilgan.networks.families import load_network
 from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.latents import Distribution, LatentSpec
 from distilgan.networks.pretrained import network_sha256, read_config
@@ -75,7 +75,7 @@ def draw_pairs(
         UserError: no classes, a class out of range, a truncation that the teacher has no statistics for, too many pairs or
             shards, another store in `out`, or another process that writes it.
     """
-    network = load_generator(teacher)
+    network = load_network(teacher, ImageGenerator)
     manifest = _manifest(network, teacher, name, count, truncation, seed, shard_size, classes, distribution)
     use_device(device)
     with locked(out):
@@ -166,7 +166,7 @@ def _draw_in_process(job: _Job) -> int:
     device = job.device
     if device == "cuda":
         device = f"cuda:{job.shard % torch.cuda.device_count()}"
-    network = load_generator(job.teacher)
+    network = load_network(job.teacher, ImageGenerator)
     if network_sha256(network) != job.manifest.teacher_sha256:
         raise UserError(f"{job.teacher}: changed while it was drawn from; make the store again, in another folder")
     _draw_shard(job, network.to(device))

@@ -10,6 +10,7 @@ from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError, near_names
 from distilgan.evaluation.evaluate import measure_cost
 from distilgan.evaluation.sources import Generator, OnnxFile
+from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.slicing import thinned
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
 from distilgan.runs import load_model
@@ -51,7 +52,7 @@ def _source(target: str, overrides: list[str], threads: int | None) -> Generator
             raise UserError(
                 f"{target}: no such file or folder, and not a known network{near_names(target, ['stylegan2'])}"
             )
-        return OnnxFile(path, target, threads) if path.suffix == ".onnx" else Generator(load_model(target), target)
+        return OnnxFile(path, target, threads) if path.suffix == ".onnx" else Generator(load_model(target, ImageGenerator), target)
     values: dict[str, float] = {**_NUMBERS, "keep": 1.0}
     for override in overrides:
         key, separator, text = override.partition("=")

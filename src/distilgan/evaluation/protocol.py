@@ -14,7 +14,7 @@ from distilgan import __version__
 from distilgan.data.archives import builtin_path, data_sha256, same_set
 from distilgan.evaluation.per_class import PerClass
 from distilgan.networks.pretrained import read_config
-from distilgan.recipe import BaseRecipe, BigGANRecipe, TinyGANRecipe
+from distilgan.recipe import BaseRecipe, BigGANRecipe, LatentRecipe, TinyGANRecipe
 from distilgan.runs import is_run, open_run
 
 EVALUATION_SEED = 20_000
@@ -78,7 +78,7 @@ def data_hashes(protocol: Protocol) -> dict[str, str]:
     return {key: data_sha256(name) for key, name in sets.items() if name is not None}
 
 
-def protocol_of(recipe: BaseRecipe) -> Protocol:
+def protocol_of(recipe: LatentRecipe) -> Protocol:
     """How a recipe has its result measured."""
     e = recipe.evaluation
     by_class = isinstance(recipe, TinyGANRecipe | BigGANRecipe)
@@ -109,6 +109,7 @@ def _drawn_at(name: str, recipe: BaseRecipe | None) -> float | None:
 def protocol_for(name: str, **given: Any) -> tuple[Protocol, str | None]:
     """How to measure `name`, and its teacher: what was given (not None), else what a run's recipe or a folder says."""
     recipe = open_run(Path(name)).recipe if is_run(Path(name)) else None
+    assert recipe is None or isinstance(recipe, LatentRecipe)
     protocol = protocol_of(recipe) if recipe else Protocol()
     given = {key: value for key, value in given.items() if value is not None}
     if "data" in given:

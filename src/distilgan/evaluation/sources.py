@@ -196,7 +196,7 @@ def open_source(name: str, *, device: str = "cpu", truncation: float | None = No
     if path.suffix == ".onnx":
         return OnnxFile(path, name, truncation=truncation)
     if path.is_dir() and (is_run(path) or (path / "config.json").is_file()):
-        return Generator(load_model(name), name, device, 1.0 if truncation is None else truncation)
+        return Generator(load_model(name, ImageGenerator), name, device, 1.0 if truncation is None else truncation)
     return Folder(ImageSet(path), name)
 
 

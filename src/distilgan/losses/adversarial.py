@@ -14,9 +14,30 @@ def generator_nonsaturating(fake_scores: Tensor) -> Tensor:
     return F.softplus(-fake_scores.float()).mean()
 
 
-def discriminator_logistic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """mean softplus(-D(x)) + mean softplus(D(G(z))); value in (0, ∞). Goodfellow et al. 2014, section 3."""
-    return F.softplus(-real_scores.float()).mean() + F.softplus(fake_scores.float()).mean()
+def discriminator_logistic(real_scores: Tensor, fake_scores: Tensor, real_target: float = 1.0) -> Tensor:
+    """-mean (t log σ(D(x)) + (1 - t) log(1 - σ(D(x)))) - mean log(1 - σ(D(G(z)))); value in (0, ∞).
+
+    Source: Goodfellow et al. 2014, section 3, where the target t is 1; below 1 it is one-sided label smoothing (Salimans et al.
+    2016, section 3.4).
+    """
+    real = real_scores.float()
+    wanted = real_target * F.softplus(-real) + (1 - real_target) * F.softplus(real)
+    return wanted.mean() + F.softplus(fake_scores.float()).mean()
+
+
+def discriminator_wasserstein(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """mean D(G(z)) - mean D(x); value in (-∞, ∞). Arjovsky et al., "Wasserstein GAN", 2017, equation 2."""
+    return fake_scores.float().mean() - real_scores.float().mean()
+
+
+def gradient_penalty(scores: Tensor, images: Tensor) -> Tensor:
+    """E (‖∇_x D(x)‖ - 1)², x between real and generated pictures [N, ...]; one norm a picture, scores averaged over their map.
+
+    Source: Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, equation 3.
+    """
+    (gradient,) = torch.autograd.grad(scores.float().flatten(1).mean(1).sum(), images, create_graph=True)
+    lengths: Tensor = gradient.float().flatten(1).norm(dim=1)
+    return (lengths - 1).square().mean()
 
 
 def generator_hinge(fake_scores: Tensor) -> Tensor:

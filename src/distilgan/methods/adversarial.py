@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from distilgan.data.feed import Batch
 from distilgan.errors import UserError
 from distilgan.losses.adversarial import discriminator_logistic, generator_nonsaturating, path_lengths, r1_penalty
-from distilgan.methods.base import Engine, Method, Terms, add_terms
+from distilgan.methods.base import Engine, Terms, add_terms
 from distilgan.methods.draws import Draws
+from distilgan.methods.latent import LatentMethod
 from distilgan.networks.augment import DRAWS, diffaugment
 from distilgan.networks.layers import deviation_group
 from distilgan.networks.stylegan2 import GeneratorOutput, StyleGAN2
@@ -35,7 +36,7 @@ class Views:
     inputs: dict[str, Any]  # what the generator was called with
 
 
-class AdversarialMethod(Method):
+class AdversarialMethod(LatentMethod):
     """Two StyleGAN2 players; the generator's terms besides `gan` are the subclass's."""
 
     generator: StyleGAN2

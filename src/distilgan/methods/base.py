@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from distilgan.data.feed import Batch
-from distilgan.data.pairs import PairStore
 from distilgan.methods.draws import Draws
-from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.pretrained import Pretrained
 from distilgan.recipe import Optimiser, Training
 
 Terms = dict[str, Tensor]
+
+
+class Batchlike(Protocol):
+    """One process's share of a step, or a micro-batch of it."""
+
+    def to(self, device: torch.device) -> Self:
+        """On `device`, pictures as float in [-1, 1]."""
+
+
+B = TypeVar("B", bound=Batchlike)
+Seen = TypeVar("Seen", bound=Batchlike, covariant=True)
+G = TypeVar("G", bound=Pretrained)
+
+
+class Lessons(Protocol[Seen]):
+    """Where batches come from."""
+
+    def batches(
+        self, batch: int, seed: int, *, start: int, mirror: bool, part: int, parts: int, workers: int
+    ) -> Iterator[Seen]:
+        """Endless batches of [batch / parts] from position `start` of a shuffle."""
 
 
 @dataclass
@@ -31,23 +49,18 @@ class Engine:
     mean_over_processes: Callable[[Tensor], Tensor]
 
 
-class Method(ABC):
-    """Owns a generator, its discriminator and their optimisers.
+class Method(ABC, Generic[B, G]):
+    """Owns a network, its discriminator if it has one, and their optimisers.
 
     Attributes:
-        generator, discriminator: the plain networks.
+        generator: the network that is made; the plain one. discriminator: its critic.
         weights: of the generator's terms, by name, as they are now.
         played: the networks wrapped by the loop for training (precision, processes); set by `prepare`.
         steps: updates done.
-        labelled: whether the real images must have classes.
-        store: pairs of a teacher on disk that batches bring along.
     """
 
-    labelled = False
-    store: PairStore | None = None
-
-    generator: ImageGenerator
-    discriminator: Pretrained
+    generator: G
+    discriminator: Pretrained | None = None
     weights: dict[str, float]
 
     def __init__(self, optimiser: Optimiser, training: Training) -> None:
@@ -57,35 +70,34 @@ class Method(ABC):
     # -- what a method says ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def step(self, batches: list[Batch], draws: list[Draws]) -> Terms:
-        """One update of both players from micro-batches; returns detached raw terms by name."""
+    def step(self, batches: list[B], draws: list[Draws]) -> Terms:
+        """One update of all players from micro-batches; returns detached raw terms by name."""
 
-    def references(self, inputs: dict[str, Any]) -> Tensor | None:
-        """The teacher's pictures for the sample grid's inputs, if there is a teacher."""
-        return None
+    @abstractmethod
+    def lessons(self) -> Lessons[B]:
+        """What the steps see."""
 
-    def grid_inputs(self, n: int, generator: torch.Generator) -> dict[str, Any]:
-        """Arguments of the generator for the sample grid; the classes in turn."""
-        inputs = self.generator.sample_inputs(n, generator)
-        if "label" in inputs:
-            inputs["label"] = torch.arange(n) % self.generator.num_classes
-        return inputs
+    @abstractmethod
+    def sample_rows(self, average: G, seed: int) -> list[Tensor]:
+        """Rows of pictures that show what the averaged network has learnt, uint8 [columns, 3, R, R] each; [] for none."""
 
-    def check_share(self, samples: int) -> None:  # noqa: B027 - most methods take any
+    def check_share(self, samples: int) -> None:
         """Raise UserError when a step cannot be made of shares of `samples` samples."""
 
     def frozen(self) -> list[nn.Module]:
         """Networks that do not train but must move to the device."""
         return []
 
-    def finished(self, average: ImageGenerator) -> tuple[ImageGenerator, Pretrained | None]:
+    def finished(self, average: G) -> tuple[G, Pretrained | None]:
         """The averaged generator and the discriminator, if one was trained, as they are to be stored."""
         return average, self.discriminator
 
     # -- what the loop calls -----------------------------------------------------------------------------------------
 
     def trainable(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator, "discriminator": self.discriminator}
+        """The networks that learn, each with an optimiser of its own."""
+        players: dict[str, nn.Module] = {"generator": self.generator}
+        return players if self.discriminator is None else {**players, "discriminator": self.discriminator}
 
     def optimisers(self) -> dict[str, torch.optim.Adam]:
         """Adam for each player. Lazy regularisers join the main update, so that needs no correction for extra steps."""
@@ -94,10 +106,8 @@ class Method(ABC):
         def adam(network: nn.Module, lr: float) -> torch.optim.Adam:
             return torch.optim.Adam(network.parameters(), lr=lr, betas=(o.beta1, o.beta2), eps=1e-8, fused=True)
 
-        return {
-            "generator": adam(self.generator, o.lr),
-            "discriminator": adam(self.discriminator, o.discriminator_lr or o.lr),
-        }
+        rates = {"discriminator": o.discriminator_lr or o.lr}
+        return {name: adam(network, rates.get(name, o.lr)) for name, network in self.trainable().items()}
 
     def prepare(
         self, played: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer], engine: Engine

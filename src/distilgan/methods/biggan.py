@@ -13,8 +13,9 @@ from torch import Tensor
 from distilgan.data.feed import Batch
 from distilgan.errors import UserError
 from distilgan.losses.adversarial import discriminator_hinge, generator_hinge
-from distilgan.methods.base import Method, Terms, add_terms
+from distilgan.methods.base import Terms, add_terms
 from distilgan.methods.draws import Draws
+from distilgan.methods.latent import LatentMethod
 from distilgan.networks.augment import DRAWS, diffaugment
 from distilgan.networks.biggan import BigGAN, BigGANConfig, orthogonal_init
 from distilgan.networks.generator import ImageGenerator
@@ -24,7 +25,7 @@ from distilgan.networks.spectral import add_spectral_norm, baked
 from distilgan.recipe import BigGANRecipe
 
 
-class BigGANTraining(Method):
+class BigGANTraining(LatentMethod):
     """Generator against critic, both told the class."""
 
     labelled = True

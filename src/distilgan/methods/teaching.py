@@ -115,7 +115,7 @@ class Teaching:
 
 def _load_model(key: str, name: str) -> ImageGenerator:
     try:
-        model = load_model(name).requires_grad_(False)
+        model = load_model(name, ImageGenerator).requires_grad_(False)
     except UserError as error:
         raise UserError(f"{key}={name}: {str(error).removeprefix(f'{name}: ')}") from error
     if not model.num_classes:

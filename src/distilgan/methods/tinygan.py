@@ -35,8 +35,9 @@ from distilgan.losses.feature_matching import (
     moment_distance,
     pixel_distance,
 )
-from distilgan.methods.base import Method, Terms, add_terms
+from distilgan.methods.base import Terms, add_terms
 from distilgan.methods.draws import Draws
+from distilgan.methods.latent import LatentMethod
 from distilgan.methods.teaching import Teaching, build_critic, build_student
 from distilgan.networks.augment import DRAWS, diffaugment
 from distilgan.networks.distylegan import DiStyleGAN
@@ -61,7 +62,7 @@ class Lesson:
     target_features: list[Tensor] | None = None  # D_i(T) from before the critic's update
 
 
-class TinyGANDistillation(Method):
+class TinyGANDistillation(LatentMethod):
     """Student against its own critic, beside the teacher's pictures."""
 
     labelled = True

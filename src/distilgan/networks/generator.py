@@ -21,6 +21,8 @@ class ImageGenerator(Pretrained):
     the mean: what it does is the family's own convention.
     """
 
+    what = "a generator of pictures from latents"
+
     @property
     @abstractmethod
     def latent(self) -> LatentSpec:

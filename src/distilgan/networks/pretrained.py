@@ -29,6 +29,7 @@ class Pretrained(nn.Module):
     family: ClassVar[str]
     config_class: ClassVar[type[Any]]
     weights_file: ClassVar[str] = "model.safetensors"
+    what: ClassVar[str] = "a network"
     config: Any
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False, **facts: Any) -> None:

@@ -121,6 +121,7 @@ class TPGAN(Translator):
     """
 
     family = "tpgan"
+    what = "a network that turns faces to the front"
     config_class = TPGANConfig
     config: TPGANConfig
     centres: Tensor
@@ -157,7 +158,7 @@ class TPGAN(Translator):
     def local_encoders(self) -> list[nn.Module]:
         """The layers that pixel, local and feature losses all reach."""
         pathways = (self.local_pathways[name] for name in PATCHES)
-        return [layer for pathway in pathways for layer in pathway.encoder()]  # type: ignore[operator,union-attr]
+        return [layer for pathway in pathways for layer in pathway.encoder()]  # type: ignore[operator]
 
     def forward(
         self, image: Tensor, landmarks: Tensor | None = None, z: Tensor | None = None, *, full: bool = False
@@ -183,7 +184,9 @@ class TPGAN(Translator):
 
     def _fuse(self, patches: dict[str, Tensor]) -> Tensor:
         """All patches at their places in the frontal face: the mean of those that cover a pixel, 0 where none does."""
-        placed = [self._place(name, patch) * mask for (name, patch), mask in zip(patches.items(), self.masks, strict=True)]
+        placed = [
+            self._place(name, patch) * mask for (name, patch), mask in zip(patches.items(), self.masks, strict=True)
+        ]
         return torch.stack(placed).sum(0)
 
     def _place(self, name: str, patch: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from distilgan.networks.pretrained import Pretrained
 class Translator(Pretrained):
     """Pictures [N, 3, R, R] in [-1, 1] to pictures of the same size, nominally in [-1, 1]."""
 
+    what = "a translator of pictures"
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return 3, self.config.resolution, self.config.resolution

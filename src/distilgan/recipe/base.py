@@ -71,6 +71,12 @@ class Evaluation(Section):
     """How the result is measured."""
 
     data: str | None = Field(None, description="held-out images; null: the training images, and the report says so")
+    latency_runs: int = Field(30, ge=1, description="timed forwards")
+
+
+class DrawnEvaluation(Evaluation):
+    """How a generator of pictures from latents is measured."""
+
     samples: int = Field(1000, ge=8, description="pictures drawn")
     reference: int | None = Field(None, ge=8, description="use the first so many held-out images; null: all")
     extractor: str = Field("efficientnet-lite0", description="efficientnet-lite0, or inception:PATH to a weight file")
@@ -78,13 +84,16 @@ class Evaluation(Section):
     classifier_images: int = Field(
         2000, ge=0, description="labelled training images that the classifier for class accuracy learns from; 0: none"
     )
-    latency_runs: int = Field(30, ge=1, description="timed forwards")
 
     @model_validator(mode="after")
-    def _enough_to_learn_from(self) -> Evaluation:
+    def _enough_to_learn_from(self) -> DrawnEvaluation:
         if 0 < self.classifier_images < 8:
             raise ValueError(f"evaluation.classifier_images={self.classifier_images}: give at least 8, or 0 for none")
         return self
+
+
+# What --smoke changes in the recipes that have it.
+DRAWN_SMOKE = {"samples": 32, "reference": 32, "classifier_images": 64}
 
 
 class BaseRecipe(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from distilgan.recipe.base import BaseRecipe, DistillRecipe, Section
+from distilgan.recipe.base import DRAWN_SMOKE, BaseRecipe, DistillRecipe, DrawnEvaluation, Section
 
 Width = Annotated[int, Field(ge=1, le=2**16)]
 Augmentations = list[Literal["color", "translation", "cutout"]]
@@ -33,12 +33,14 @@ class BigGANRecipe(BaseRecipe):
 
     verb = "train"
     smoke: ClassVar[dict[str, Any]] = {
-        "network": {"channels": [16, 16, 8, 8], "z_dim": 16, "embed_dim": 8, "discriminator_channels": [8, 8, 16]}
+        "network": {"channels": [16, 16, 8, 8], "z_dim": 16, "embed_dim": 8, "discriminator_channels": [8, 8, 16]},
+        "evaluation": DRAWN_SMOKE,
     }
 
     method: Literal["biggan"] = Field(description="train a class-conditional BigGAN")
     network: BigGANNetwork = BigGANNetwork()
     augment: Augmentations = Field(default_factory=list, description="DiffAugment in front of the critic")
+    evaluation: DrawnEvaluation = DrawnEvaluation()
 
 
 class Pairs(Section):
@@ -121,13 +123,17 @@ class ConditionalLosses(Section):
 class TinyGANRecipe(DistillRecipe):
     """Distil a class-conditional generator that is known only by its pictures."""
 
-    smoke: ClassVar[dict[str, Any]] = {"losses": {"moments_samples": 16, "adversarial_every": 2}}
+    smoke: ClassVar[dict[str, Any]] = {
+        "losses": {"moments_samples": 16, "adversarial_every": 2},
+        "evaluation": DRAWN_SMOKE,
+    }
 
     method: Literal["tinygan"] = Field(description="distil a class-conditional generator, a black box")
     pairs: Pairs = Pairs()
     student: ConditionalStudent = ConditionalStudent()
     critic: Critic = Critic()
     losses: ConditionalLosses = ConditionalLosses()
+    evaluation: DrawnEvaluation = DrawnEvaluation()
 
     def other_sources(self) -> dict[str, str]:
         return {**super().other_sources(), **({"pairs.store": self.pairs.store} if self.pairs.store else {})}

@@ -16,16 +16,22 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from distilgan.errors import UserError, near_names
 from distilgan.recipe.base import BaseRecipe
 from distilgan.recipe.conditional import BigGANRecipe, TinyGANRecipe
+from distilgan.recipe.frontal import IdentityRecipe, MetaKDRecipe, TPGANRecipe
 from distilgan.recipe.overrides import SMOKE, apply_override, merge, read_yaml
 from distilgan.recipe.stylegan import GANRecipe, StyleKDRecipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-AnyRecipe = GANRecipe | StyleKDRecipe | BigGANRecipe | TinyGANRecipe
+LatentRecipe = GANRecipe | StyleKDRecipe | BigGANRecipe | TinyGANRecipe
+FrontalRecipe = TPGANRecipe | MetaKDRecipe
+AnyRecipe = LatentRecipe | FrontalRecipe | IdentityRecipe
 METHODS: dict[str, type[BaseRecipe]] = {
     "gan": GANRecipe,
     "stylekd": StyleKDRecipe,
     "biggan": BigGANRecipe,
     "tinygan": TinyGANRecipe,
+    "identity": IdentityRecipe,
+    "tpgan": TPGANRecipe,
+    "metakd": MetaKDRecipe,
 }
 _adapter: TypeAdapter[AnyRecipe] = TypeAdapter(Annotated[AnyRecipe, Field(discriminator="method")])
 

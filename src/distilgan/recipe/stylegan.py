@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from distilgan.recipe.base import BaseRecipe, DistillRecipe, Section, Training
+from distilgan.recipe.base import DRAWN_SMOKE, BaseRecipe, DistillRecipe, DrawnEvaluation, Section, Training
 
 
 class StyleNetwork(Section):
@@ -89,13 +89,15 @@ class GANRecipe(BaseRecipe):
 
     verb = "train"
     smoke: ClassVar[dict[str, Any]] = {
-        "network": {"channel_base": 256, "channel_max": 16, "z_dim": 16, "w_dim": 16, "mapping_layers": 2}
+        "network": {"channel_base": 256, "channel_max": 16, "z_dim": 16, "w_dim": 16, "mapping_layers": 2},
+        "evaluation": DRAWN_SMOKE,
     }
 
     method: Literal["gan"] = Field(description="train a StyleGAN2")
     network: StyleNetwork = StyleNetwork()
     regularisation: Regularisation = Regularisation()
     training: StyleTraining
+    evaluation: DrawnEvaluation = DrawnEvaluation()
 
     @model_validator(mode="after")
     def _wide_enough(self) -> GANRecipe:
@@ -109,7 +111,7 @@ class GANRecipe(BaseRecipe):
 class StyleKDRecipe(DistillRecipe):
     """Distil a StyleGAN2 into a thinner one."""
 
-    smoke: ClassVar[dict[str, Any]] = {"student": {"keep": 0.15, "score_samples": 8}}
+    smoke: ClassVar[dict[str, Any]] = {"student": {"keep": 0.15, "score_samples": 8}, "evaluation": DRAWN_SMOKE}
 
     method: Literal["stylekd"] = Field(description="distil a StyleGAN2")
     critic: Literal["inherit", "fresh"] = Field("inherit", description="the teacher's discriminator, or a new one")
@@ -118,6 +120,7 @@ class StyleKDRecipe(DistillRecipe):
     latent_direction: LatentDirection = LatentDirection()
     regularisation: Regularisation = Regularisation()
     training: StyleTraining
+    evaluation: DrawnEvaluation = DrawnEvaluation()
     perceptual: str = Field("efficientnet-lite0", description="efficientnet-lite0, or lpips:PATH to VGG16 weights")
     share_noise: bool = Field(True, description="teacher and student see the same noise fields")
 

@@ -19,12 +19,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from distilgan.data.feed import Feed
 from distilgan.errors import Interrupted, RunFailed, UserError
 from distilgan.files import disk_full_is_a_message
-from distilgan.methods.base import Engine, Method
+from distilgan.methods.base import Engine, G, Method
 from distilgan.methods.draws import Draws
-from distilgan.networks.generator import ImageGenerator
 from distilgan.progress import Progress
 from distilgan.recipe import BaseRecipe, Training
 from distilgan.runs import open_log
@@ -34,7 +32,7 @@ from distilgan.training.hardware import Hardware
 from distilgan.training.samples import save_samples
 
 
-def micro_batches(method: Method, training: Training, processes: int) -> int:
+def micro_batches(method: Method[Any, Any], training: Training, processes: int) -> int:
     """Into how many parts each of `processes` cuts its share of a batch.
 
     Raises:
@@ -51,8 +49,8 @@ def micro_batches(method: Method, training: Training, processes: int) -> int:
     return micro
 
 
-def fit(method: Method, recipe: BaseRecipe, feed: Feed, out: Path, seed: int, hardware: Hardware) -> ImageGenerator:
-    """Train `method` for `recipe.training.images` images and return the averaged generator.
+def fit(method: Method[Any, G], recipe: BaseRecipe, out: Path, seed: int, hardware: Hardware) -> G:
+    """Train `method` for `recipe.training.images` images and return the averaged network.
 
     Writes checkpoints/, log.jsonl and samples/ below `out`; goes on from the newest checkpoint there.
 
@@ -84,6 +82,7 @@ def fit(method: Method, recipe: BaseRecipe, feed: Feed, out: Path, seed: int, ha
     if (found := latest_checkpoint(checkpoints)) is not None:
         seen = _restore(load_checkpoint(found), method, optimisers, ema)
     log = open_log(out / "log.jsonl", seen) if fabric.global_rank == 0 else None
+    feed = method.lessons()
     streams = [
         feed.batches(
             t.batch, seed, start=seen, mirror=recipe.data.mirror,
@@ -105,7 +104,7 @@ def fit(method: Method, recipe: BaseRecipe, feed: Feed, out: Path, seed: int, ha
     counts: dict[str, int] = {}
     with _Signals() as signals, Progress(t.images, seen, enabled=fabric.global_rank == 0) as progress:
         if fabric.global_rank == 0 and seen == 0:
-            save_samples(out, method, ema.network, feed.images, recipe, seed, seen)
+            save_samples(out, method.sample_rows(ema.network, seed), seen)
         clock, clock_images = time.perf_counter(), seen
         while seen < t.images:
             for name, optimiser in optimisers.items():
@@ -154,7 +153,7 @@ def fit(method: Method, recipe: BaseRecipe, feed: Feed, out: Path, seed: int, ha
                 totals, counts = {}, {}
                 clock, clock_images = time.perf_counter(), seen
             if due(t.sample) and fabric.global_rank == 0:
-                save_samples(out, method, ema.network, feed.images, recipe, seed, seen)
+                save_samples(out, method.sample_rows(ema.network, seed), seen)
             if due(t.checkpoint) or stop:
                 saved = save()
                 if stop and seen < t.images:
@@ -191,9 +190,7 @@ def _engine(fabric: Fabric, hardware: Hardware) -> Engine:
     return Engine(backward=fabric.backward, autocast=autocast, no_sync=no_sync, mean_over_processes=mean)
 
 
-def _state(
-    method: Method, optimisers: dict[str, torch.optim.Adam], ema: EMA[ImageGenerator], seen: int
-) -> dict[str, Any]:
+def _state(method: Method[Any, G], optimisers: dict[str, torch.optim.Adam], ema: EMA[G], seen: int) -> dict[str, Any]:
     return {
         "images": seen,
         "networks": {k: v.state_dict() for k, v in method.trainable().items()},
@@ -204,7 +201,7 @@ def _state(
 
 
 def _restore(
-    state: dict[str, Any], method: Method, optimisers: dict[str, torch.optim.Adam], ema: EMA[ImageGenerator]
+    state: dict[str, Any], method: Method[Any, G], optimisers: dict[str, torch.optim.Adam], ema: EMA[G]
 ) -> int:
     for name, network in method.trainable().items():
         network.load_state_dict(state["networks"][name])
@@ -224,7 +221,7 @@ def _agreed(fabric: Fabric, received: int) -> int:
     return int(found)
 
 
-def _guard(means: dict[str, float], method: Method, checkpoints: Path, seen: int) -> None:
+def _guard(means: dict[str, float], method: Method[Any, Any], checkpoints: Path, seen: int) -> None:
     """Stop before anything broken is saved."""
     bad = [name for name, value in means.items() if not math.isfinite(value)]
     if not bad:

@@ -1,37 +1,19 @@
-"""Fixed-seed picture grids: the same inputs at every report, real | teacher | student as rows."""
+"""Fixed-seed picture grids: the same inputs at every report."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+from torch import Tensor
 
-from distilgan.data.grid import VISIBLE, picture_grid, real_row
-from distilgan.data.images import ImageSet, to_uint8
-from distilgan.devices import to_device
+from distilgan.data.grid import VISIBLE, picture_grid
 from distilgan.files import disk_full_is_a_message
-from distilgan.recipe import BaseRecipe
-
-if TYPE_CHECKING:
-    from distilgan.methods.base import Method
-
-COLUMNS = 10
 
 
-@torch.no_grad()
-def save_samples(
-    out: Path, method: Method, student: nn.Module, images: ImageSet, recipe: BaseRecipe, seed: int, seen: int
-) -> None:
-    """Write samples/images-N.png."""
-    generator = torch.Generator().manual_seed(seed)
-    inputs = to_device(method.grid_inputs(COLUMNS, generator), next(student.parameters()).device)
-    rows = [real_row(images, COLUMNS, inputs.get("label"))]
-    teacher = method.references(inputs)
-    if teacher is not None:
-        rows.append(to_uint8(teacher))
-    rows.append(to_uint8(student(**inputs)))
+def save_samples(out: Path, rows: list[Tensor], seen: int) -> None:
+    """Write samples/images-N.png of rows of pictures, uint8 [columns, 3, R, R]; nothing of none."""
+    if not rows:
+        return
     folder = out / "samples"
     with disk_full_is_a_message(folder, "the checkpoints are whole"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,8 @@ def light_of(recording: Capture, code: int, rng: np.random.Generator) -> Capture
     azimuth = np.radians(-85 + 10 * (code - 1) + rng.normal(0, 2))
     elevation = np.radians((12, 38)[code % 2] + rng.normal(0, 2))
     direction = (np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation))
-    return replace(recording, light=tuple(map(float, direction)))
+    x, y, z = map(float, direction)
+    return replace(recording, light=(x, y, z))
 
 
 def seen_by(recording: Capture, yaw: float, pitch: float, roll: float = 0.0) -> Capture:
@@ -100,7 +101,8 @@ def seen_by(recording: Capture, yaw: float, pitch: float, roll: float = 0.0) -> 
     light = rotation(turned) @ np.asarray(recording.light, np.float32)
     # The renderer lets eyes follow the camera by this much; here they look where the person looks.
     gaze = (recording.gaze[0] + 0.8 * yaw, recording.gaze[1] + 0.8 * pitch)
-    return replace(turned, light=tuple(map(float, light)), gaze=gaze)
+    x, y, z = map(float, light)
+    return replace(turned, light=(x, y, z), gaze=gaze)
 
 
 def landmarks_of(head: Head) -> Array:

@@ -96,7 +96,7 @@ def save_picture(pixels: npt.NDArray[np.uint8], path: Path) -> None:
     """Lossless WebP, written whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".tmp")
-    Image.fromarray(pixels).save(partial, format="WEBP", lossless=True, quality=100, method=6)
+    Image.fromarray(pixels).save(partial, format="WEBP", lossless=True, quality=75, method=4)
     os.replace(partial, path)
 
 

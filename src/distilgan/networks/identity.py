@@ -1,0 +1,76 @@
+"""A small network that tells people apart: a face, from any side, to a direction that stands for the person."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distilgan.networks.conditional import check_halvings, check_positive
+from distilgan.networks.pretrained import Pretrained
+
+
+@dataclass(frozen=True)
+class IdentityConfig:
+    """Everything that fixes the architecture.
+
+    Args:
+        resolution: of the faces. channels: widths of the stages, each of which halves the size and ends with a residual block.
+        embedding: length of the direction. identities: people that it learnt to tell apart; 0: the head was taken off.
+    """
+
+    resolution: int
+    channels: list[int]
+    embedding: int = 128
+    identities: int = 0
+
+    def __post_init__(self) -> None:
+        check_halvings(self.resolution, self.channels)
+        check_positive(self, "embedding")
+
+
+class IdentityBlock(nn.Module):
+    """Halves the size, then a residual block of two 3x3 convolutions."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.down = _normalised(channels, out_channels, 2)
+        self.first = _normalised(out_channels, out_channels, 1)
+        self.second = _normalised(out_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.down(x))
+        return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+class IdentityNetwork(Pretrained):
+    """Faces [N, 3, R, R] in [-1, 1] -> unit vectors [N, embedding]; with `full` also cosines with the people it knows [N, K]."""
+
+    family = "identity"
+    what = "a network that tells people apart"
+    config_class = IdentityConfig
+    config: IdentityConfig
+
+    def __init__(self, config: IdentityConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.stages = nn.Sequential(*(IdentityBlock(a, b) for a, b in itertools.pairwise([3, *c.channels])))
+        side = c.resolution // 2 ** len(c.channels)
+        self.embed = nn.Sequential(
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(c.channels[-1] * side**2, c.embedding), nn.BatchNorm1d(c.embedding)
+        )
+        self.people = nn.Linear(c.embedding, c.identities, bias=False) if c.identities else None
+
+    def forward(self, image: Tensor, *, full: bool = False) -> Any:
+        direction = F.normalize(self.embed(self.stages(image)).float(), dim=1)
+        if not full:
+            return direction
+        assert self.people is not None
+        return direction, F.linear(direction, F.normalize(self.people.weight.float(), dim=1))
+
+
+def _normalised(channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, out_channels, 3, stride, 1, bias=False), nn.BatchNorm2d(out_channels))

@@ -1,0 +1,43 @@
+"""What runs on faces share: their data, held-out people, networks that tell people apart."""
+
+from __future__ import annotations
+
+from distilgan.data.face_pairs import FacePairs, check_disjoint
+from distilgan.errors import UserError
+from distilgan.perception.identity import IdentityFeatures, build_identity
+from distilgan.recipe import FrontalRecipe, IdentityRecipe
+from distilgan.runs import generator_folder
+
+
+def open_faces(recipe: FrontalRecipe | IdentityRecipe) -> FacePairs:
+    """The training pairs; UserError where there are none, or `data.strict` and a file that cannot be used."""
+    d = recipe.data
+    pairs = FacePairs(d.path, d.resolution, limit=d.limit)
+    if d.strict and pairs.skipped:
+        name, reason = next(iter(pairs.skipped.items()))
+        raise UserError(f"{d.path}: {name} cannot be used ({reason}); mend or remove it, or set data.strict=false")
+    return pairs
+
+
+def skipped_faces(pairs: FacePairs) -> tuple[int, str]:
+    name, reason = next(iter(pairs.skipped.items()), ("", ""))
+    return len(pairs.skipped), f"{name}: {reason}"
+
+
+def open_held_out(recipe: FrontalRecipe | IdentityRecipe, pairs: FacePairs) -> FacePairs | None:
+    """Pairs of other people to measure on; None where the recipe names none.
+
+    Raises:
+        UserError: a person is in both sets.
+    """
+    e = recipe.evaluation
+    if e.data is None:
+        return None
+    held_out = FacePairs(e.data, recipe.data.resolution, limit=e.limit)
+    check_disjoint(pairs, held_out, ("data.path", "evaluation.data"))
+    return held_out
+
+
+def open_identity(name: str | None) -> IdentityFeatures | None:
+    """The identity network that a recipe names."""
+    return None if name is None else build_identity(generator_folder(name), name)

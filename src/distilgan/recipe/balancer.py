@@ -1,0 +1,70 @@
+"""How several losses become one: the section that every distillation recipe has."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from distilgan.recipe.base import Section
+
+Kind = Literal["fixed", "uncertainty", "dwa", "gradnorm", "famo", "metakd"]
+_METAKD = frozenset({
+    "signals", "floor", "entropy", "smoothing", "lookahead", "held_out", "meta_share", "meta_target", "meta_pixel",
+    "meta_structure", "meta_identity",
+})  # fmt: skip
+_USED_BY: dict[str, frozenset[str]] = {
+    "fixed": frozenset(),
+    "uncertainty": frozenset({"lr"}),
+    "dwa": frozenset({"interval", "temperature"}),
+    "gradnorm": frozenset({"lr", "alpha", "every"}),
+    "famo": frozenset({"lr", "decay"}),
+    "metakd": frozenset({"lr", "every", "warmup"}) | _METAKD,
+}
+
+
+class Balancing(Section):
+    """The weights of the terms that compare student and teacher: the recipe's own times a factor that may learn."""
+
+    kind: Kind = Field("fixed", description="fixed: the recipe's weights; the others change them while training")
+    lr: float | None = Field(
+        None, gt=0, description="of what learns the factors; null: 0.025 (uncertainty, gradnorm, famo), 0.005 (metakd)"
+    )
+    every: int = Field(10, ge=1, description="gradnorm, metakd: gradients are looked at every so many steps")
+    warmup: int = Field(0, ge=0, description="metakd: images before the factors move")
+    interval: int | None = Field(None, ge=1, description="dwa: images in an epoch; null: a twentieth of the run")
+    temperature: float = Field(2.0, gt=0, description="dwa: of the softmax over loss ratios")
+    alpha: float = Field(1.5, ge=0, description="gradnorm: how much slow losses are hurried")
+    decay: float = Field(1e-3, ge=0, description="famo: decay of the factors' logits")
+    signals: Literal["both", "loss", "gradient", "shuffled"] = Field(
+        "both", description="metakd: what the meta-learner sees; shuffled: of random other losses, a control"
+    )
+    floor: float = Field(0.15, ge=0, le=1, description="metakd: share of the weight that is dealt out evenly; 1: fixed")
+    entropy: float = Field(0.1, ge=0, description="metakd: weight of the pull towards equal factors")
+    smoothing: float = Field(0.7, ge=0, lt=1, description="metakd: share of the old factors that stays at an update")
+    lookahead: float = Field(
+        0.0, ge=0, le=1, description="metakd: share of the student's step that is taken before the meta-loss is read"
+    )
+    held_out: float = Field(0.1, gt=0, lt=1, description="metakd: share of the people kept for the meta-loss")
+    meta_share: float = Field(0.5, gt=0, le=1, description="metakd: size of the meta batch, in batches")
+    meta_target: Literal["teacher", "truth"] = Field(
+        "teacher", description="metakd: what the meta-loss compares the student with"
+    )
+    meta_pixel: float = Field(1.0, ge=0, description="metakd: weight of the mean absolute difference in the meta-loss")
+    meta_structure: float = Field(1.0, ge=0, description="metakd: and of 1 - SSIM")
+    meta_identity: float = Field(0.0, ge=0, description="metakd: and of 1 - the cosine of identity features")
+
+    @model_validator(mode="after")
+    def _used(self) -> Balancing:
+        """An option that would change nothing is a mistake."""
+        for key in self.model_fields_set - {"kind"} - _USED_BY[self.kind]:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"balancer.{key}: kind={self.kind} does not use it; leave it out")
+        if self.kind == "metakd" and not (self.meta_pixel or self.meta_structure or self.meta_identity):
+            raise ValueError("balancer.meta_pixel, meta_structure and meta_identity are 0: there is no meta-loss")
+        return self
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the factors."""
+        return self.lr or (0.005 if self.kind == "metakd" else 0.025)
