@@ -79,7 +79,7 @@ def test_a_damaged_export_is_none(exported: Path, tmp_path: Path, name: str, con
 
 
 def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "compare", lambda *_: 0.5)
+    monkeypatch.setattr(exporting, "compare", lambda *_, **__: 0.5)
     with pytest.raises(RunFailed, match=r"differs from torch by 0\.5"):
         export_onnx(tiny_generator(), tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -52,7 +52,11 @@ def _source(target: str, overrides: list[str], threads: int | None) -> Generator
             raise UserError(
                 f"{target}: no such file or folder, and not a known network{near_names(target, ['stylegan2'])}"
             )
-        return OnnxFile(path, target, threads) if path.suffix == ".onnx" else Generator(load_model(target, ImageGenerator), target)
+        return (
+            OnnxFile(path, target, threads)
+            if path.suffix == ".onnx"
+            else Generator(load_model(target, ImageGenerator), target)
+        )
     values: dict[str, float] = {**_NUMBERS, "keep": 1.0}
     for override in overrides:
         key, separator, text = override.partition("=")

@@ -22,10 +22,26 @@ class Part:
 
     Attributes:
         model: the ONNX graph. reference: what computes the same in torch, from inputs of the same names.
+        draw: n inputs to compare them on; None: N(0, 1), and classes in their range.
     """
 
     model: Any
     reference: Callable[..., Tensor]
+    draw: Callable[[int, torch.Generator], dict[str, Tensor]] | None = None
+
+
+@dataclass
+class Layout:
+    """The files of a network.
+
+    Attributes:
+        facts: its inputs and outputs, for export.json. stored: what files carry in themselves. parts: makes them, and may
+            add to `facts`.
+    """
+
+    facts: dict[str, Any]
+    stored: dict[str, Any]
+    parts: Callable[[], dict[str, Part]]
 
 
 def to_graph(module: nn.Module, inputs: dict[str, Tensor], output: str) -> Any:

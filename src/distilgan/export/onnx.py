@@ -1,10 +1,9 @@
-"""Generators as ONNX: dynamic batch, no random numbers inside, checked against torch."""
+"""Networks as ONNX: dynamic batch, no random numbers inside, checked against torch."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ from torch import Tensor
 from distilgan.errors import RunFailed, UserError
 from distilgan.evaluation.cost import count_macs, count_parameters
 from distilgan.evaluation.onnx_session import PREFIX, open_session
-from distilgan.export import single, stylegan2
-from distilgan.export.graph import OPSET
+from distilgan.export import faces, latent
+from distilgan.export.graph import OPSET, Layout
 from distilgan.files import file_sha256, new_folder, write_atomic
 from distilgan.networks.generator import ImageGenerator
-from distilgan.networks.pretrained import network_sha256
-from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.networks.identity import IdentityNetwork
+from distilgan.networks.pretrained import Pretrained, network_sha256
+from distilgan.networks.tpgan import TPGAN
 
 _FILES = ("model.onnx", "mapping.onnx", "synthesis.onnx", "export.json")
 TOLERANCE = 1e-4
@@ -48,80 +48,57 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def export_onnx(network: ImageGenerator, folder: Path, truncation: float = 1.0) -> dict[str, Any]:
+def export_onnx(network: Pretrained, folder: Path, truncation: float = 1.0) -> dict[str, Any]:
     """Write model.onnx, of a StyleGAN2 also mapping.onnx and synthesis.onnx, and export.json; returns what that holds.
 
     Args:
         network: moved to the CPU, to float32 and eval mode.
-        truncation: baked into a network whose statistics belong to one; others have it as an input.
+        truncation: baked into a generator whose statistics belong to one; others have it as an input.
 
     Raises:
         RunFailed: a file differs from torch by more than `TOLERANCE`; nothing is left behind.
-        UserError: the export packages are missing, `folder` holds anything but an earlier export, or a truncation that the
-            network has no statistics for or takes as an input.
+        UserError: the export packages are missing, `folder` holds anything but an earlier export, a truncation that the
+            network does not draw at, or a network of a family that has no files.
     """
     check_packages()
     network = network.cpu().float().eval()
     check_folder(folder)
-    try:
-        network.check_truncation(truncation)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    bakes = single.bakes_truncation(network)
-    if truncation != 1 and not bakes:
-        raise UserError(f"--truncation {truncation:g}: model.onnx takes it as an input; leave the option out")
-    inputs, example = describe_inputs(network), network.sample_inputs(1)
-    facts: dict[str, Any] = {
-        "opset": OPSET,
-        "inputs": inputs,
-        "outputs": {
-            "image": {
-                "shape": ["batch", *network.image_shape],
-                "range": "[-1, 1] and a little beyond; clip" if isinstance(network, StyleGAN2) else "[-1, 1]",
-            }
-        },
-        "parameters": count_parameters(network),
-        "macs": count_macs(network, **example),
-        "student_sha256": network_sha256(network),
-        "torch": torch.__version__,
-        "files": {},
-    }
-    stored = {
-        "parameters": facts["parameters"],
-        "macs": facts["macs"],
-        "latent": json.dumps(asdict(network.latent)),
-        "num_classes": network.num_classes,
-    }
-    if bakes:
-        facts["truncation"] = stored["truncation"] = truncation
+    layout, example = _layout(network, truncation), network.sample_inputs(1)
+    stored = {"parameters": count_parameters(network), "macs": count_macs(network, **example), **layout.stored}
+    facts = layout.facts
+    files: dict[str, Any] = {}
     with new_folder(folder) as partial:
-        if isinstance(network, StyleGAN2):  # noqa: SIM108 - mypy narrows nothing in one line this long
-            parts = stylegan2.parts(network, facts)
-        else:
-            parts = single.parts(network, facts, truncation)
-        for name, part in parts.items():
+        for name, part in layout.parts().items():
             path = partial / name
             _write(part.model, path, stored)
-            difference = compare(path, part.reference, network.num_classes)
+            difference = compare(path, part.reference, int(stored.get("num_classes", 0)), draw=part.draw)
             if not difference <= TOLERANCE:  # NaN is no agreement
                 raise RunFailed(
                     f"{name}: differs from torch by {difference:.2g} (allowed {TOLERANCE:g}); nothing was exported"
                 )
-            facts["files"][name] = {
-                "bytes": path.stat().st_size,
-                "sha256": file_sha256(path),
-                "max_difference_from_torch": difference,
-            }
+            digest = file_sha256(path)
+            files[name] = {"bytes": path.stat().st_size, "sha256": digest, "max_difference_from_torch": difference}
+        facts = {
+            "opset": OPSET,
+            **facts,
+            "parameters": stored["parameters"],
+            "macs": stored["macs"],
+            "student_sha256": network_sha256(network),
+            "torch": torch.__version__,
+            "files": files,
+        }
         write_atomic(partial / "export.json", json.dumps(facts, indent=1) + "\n")
     return facts
 
 
-def describe_inputs(network: ImageGenerator) -> dict[str, Any]:
-    """Shapes and ranges of the inputs that every family has."""
-    found: dict[str, Any] = {"z": {"shape": ["batch", *network.latent.shape], "range": network.latent.words}}
-    if network.num_classes:
-        found["label"] = {"shape": ["batch"], "type": "int64", "range": f"0 to {network.num_classes - 1}"}
-    return found
+def _layout(network: Pretrained, truncation: float) -> Layout:
+    if isinstance(network, ImageGenerator):
+        return latent.layout(network, truncation)
+    if truncation != 1:
+        raise UserError(f"--truncation {truncation:g}: is for generators of pictures from latents; leave it out")
+    if isinstance(network, TPGAN | IdentityNetwork):
+        return faces.layout(network)
+    raise UserError(f"{network.family}: is not exported")
 
 
 def is_export_of(folder: Path, student_sha256: str) -> bool:
@@ -149,15 +126,18 @@ def _write(model: Any, path: Path, stored: dict[str, Any]) -> None:
 
 @torch.no_grad()
 def compare(
-    path: Path, module: Callable[..., Tensor], num_classes: int = 0, batches: tuple[int, ...] = (1, 3), seed: int = 7
-) -> float:
+    path: Path, module: Callable[..., Tensor], num_classes: int = 0, batches: tuple[int, ...] = (1, 3), seed: int = 7,
+    draw: Callable[[int, torch.Generator], dict[str, Tensor]] | None = None,
+) -> float:  # fmt: skip
     """Largest absolute difference between the file and torch on fresh inputs, over several batch sizes."""
     session = open_session(path)
     generator = torch.Generator().manual_seed(seed)
     worst = 0.0
     for n in batches:
-        inputs = {}
+        inputs = {} if draw is None else draw(n, generator)
         for i in session.get_inputs():
+            if i.name in inputs:
+                continue
             if i.name == "truncation":
                 inputs[i.name] = torch.tensor([0.7])
             elif i.name == "label":

@@ -11,6 +11,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from distilgan.balancing import Balancer
+from distilgan.methods.balance import Balance
 from distilgan.methods.draws import Draws
 from distilgan.networks.pretrained import Pretrained
 from distilgan.recipe import Optimiser, Training
@@ -57,11 +59,14 @@ class Method(ABC, Generic[B, G]):
         weights: of the generator's terms, by name, as they are now.
         played: the networks wrapped by the loop for training (precision, processes); set by `prepare`.
         steps: updates done.
+        balancer: what moves the weights of the terms that compare student and teacher; None: they stay.
     """
 
     generator: G
     discriminator: Pretrained | None = None
     weights: dict[str, float]
+    balancer: Balancer | None = None
+    lookahead = 0.0  # of the balancer
 
     def __init__(self, optimiser: Optimiser, training: Training) -> None:
         self.training, self._optimiser = training, optimiser
@@ -80,6 +85,10 @@ class Method(ABC, Generic[B, G]):
     @abstractmethod
     def sample_rows(self, average: G, seed: int) -> list[Tensor]:
         """Rows of pictures that show what the averaged network has learnt, uint8 [columns, 3, R, R] each; [] for none."""
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The generator's parameters that every balanced term reaches: where its gradient norms are taken."""
+        return [p for p in self.generator.parameters() if p.requires_grad]
 
     def check_share(self, samples: int) -> None:
         """Raise UserError when a step cannot be made of shares of `samples` samples."""
@@ -114,18 +123,35 @@ class Method(ABC, Generic[B, G]):
     ) -> None:
         """Take the wrapped networks and optimisers from the loop."""
         self.played, self.optimiser, self.engine = played, optimisers, engine
+        self.balance: Balance | None = None
+        if self.balancer is not None:
+            parameters = [p for p in self.generator.parameters() if p.requires_grad]
+            self.balance = Balance(
+                self.balancer, self.training.images, parameters, self.shared_parameters(), optimisers["generator"],
+                engine.mean_over_processes, self.lookahead,
+            )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps}
+        own = {"steps": self.steps}
+        return own if self.balancer is None else {**own, "balancer": self.balancer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.steps = int(state["steps"])
+        if self.balancer is not None:
+            self.balancer.load_state_dict(state["balancer"])
 
     # -- what steps are made of --------------------------------------------------------------------------------------
 
     def _sync(self, name: str, last: bool) -> AbstractContextManager[Any]:
         """Processes exchange gradients in the last micro-batch only."""
         return nullcontext() if last else self.engine.no_sync(self.played[name])
+
+    def _backward(self, terms: Terms, parts: int) -> None:
+        """Gradients of the generator's weighted terms, of one of `parts` micro-batches."""
+        if self.balance is not None:
+            self.weights = {**self.weights, **self.balance.weigh(terms, parts)}
+        loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
+        self.engine.backward(loss / parts)
 
     def _update(self, name: str, report: Terms) -> None:
         network = self.trainable()[name]

@@ -76,6 +76,8 @@ class FrontalMethod(Method[FaceBatch, TPGAN]):
             self._train_critic(batches, noise, draws, kept, report)
         if moves:
             self.discriminator.requires_grad_(False)
+            if self.balance is not None:
+                self.balance.begin(self.steps, draws[0].images)
             for i, (batch, z, draw) in enumerate(zip(batches, noise, draws, strict=True)):
                 with self._sync("generator", last=i == len(batches) - 1):
                     view = kept or self._look(batch, z, graph=True)
@@ -84,13 +86,14 @@ class FrontalMethod(Method[FaceBatch, TPGAN]):
                         terms = {"gan": self._generator_gan(view.out.image), **terms}
                     self._backward(terms, len(batches))
                 add_terms(report, terms, 1 / len(batches))
-            self._update("generator", report)
+            self._update_generator(batches, noise, draws, report)
         self.steps += 1
         return report
 
-    def _backward(self, terms: Terms, parts: int) -> None:
-        loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
-        self.engine.backward(loss / parts)
+    def _update_generator(
+        self, batches: list[FaceBatch], noise: list[Tensor | None], draws: list[Draws], report: Terms
+    ) -> None:
+        self._update("generator", report)
 
     def _look(self, batch: FaceBatch, z: Tensor | None, graph: bool) -> View:
         with torch.set_grad_enabled(graph), self.engine.autocast():

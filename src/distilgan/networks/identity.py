@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -63,6 +64,11 @@ class IdentityNetwork(Pretrained):
             nn.Flatten(), nn.Dropout(0.3), nn.Linear(c.channels[-1] * side**2, c.embedding), nn.BatchNorm1d(c.embedding)
         )
         self.people = nn.Linear(c.embedding, c.identities, bias=False) if c.identities else None
+
+    def sample_inputs(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Uniform noise for faces."""
+        size = self.config.resolution
+        return {"image": torch.rand(n, 3, size, size, generator=generator) * 2 - 1}
 
     def forward(self, image: Tensor, *, full: bool = False) -> Any:
         direction = F.normalize(self.embed(self.stages(image)).float(), dim=1)

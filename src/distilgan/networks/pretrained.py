@@ -11,6 +11,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -31,6 +32,10 @@ class Pretrained(nn.Module):
     weights_file: ClassVar[str] = "model.safetensors"
     what: ClassVar[str] = "a network"
     config: Any
+
+    def sample_inputs(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Draw `n` inputs of `forward`, by their names."""
+        raise NotImplementedError(f"{self.family} draws no inputs")
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False, **facts: Any) -> None:
         """Write weights and config into `folder`; `half` stores matrices as float16; `facts` go into config.json."""

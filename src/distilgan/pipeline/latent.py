@@ -91,7 +91,9 @@ class LatentKind(Kind[LatentRecipe, ImageSet]):
         recipe = self.recipe
         if isinstance(recipe, TinyGANRecipe) and recipe.uses_pairs:
             facts["pairs_truncation"] = recipe.pairs.truncation
-            if recipe.pairs.store and (Path(recipe.pairs.store) / "manifest.json").is_file():  # a finished run needs none
+            if (
+                recipe.pairs.store and (Path(recipe.pairs.store) / "manifest.json").is_file()
+            ):  # a finished run needs none
                 made = read_manifest(Path(recipe.pairs.store))
                 facts |= {"teacher": made.teacher, "teacher_licence": made.licence, "pairs": made.identity}
                 facts["teacher_sha256"] = made.teacher_sha256

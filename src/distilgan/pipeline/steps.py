@@ -26,7 +26,11 @@ def teacher_facts(teacher: str | None) -> dict[str, Any]:
     if teacher is None:
         return {}
     licence = read_config(generator_folder(teacher)).get("licence", "")
-    return {"teacher": teacher, "teacher_licence": licence, "teacher_sha256": network_sha256(load_model(teacher, Pretrained))}
+    return {
+        "teacher": teacher,
+        "teacher_licence": licence,
+        "teacher_sha256": network_sha256(load_model(teacher, Pretrained)),
+    }
 
 
 def export(run: Run) -> None:
@@ -50,4 +54,3 @@ def own_licence(run: Run, recipe: AnyRecipe) -> dict[str, Any]:
 
 def write_card(run: Run, card: str) -> None:
     write_atomic(run.student / "README.md", card)
-

@@ -144,6 +144,7 @@ def fit(method: Method[Any, G], recipe: BaseRecipe, out: Path, seed: int, hardwa
                         "terms": means,
                         "weighted": {k: w * means[k] for k, w in method.weights.items() if k in means},
                         "weights": method.weights,
+                        **({"balance": method.balance.report()} if method.balance is not None else {}),
                         "learning_rate": {k: o.param_groups[0]["lr"] for k, o in optimisers.items()},
                     }
                     with disk_full_is_a_message(out / "log.jsonl", "the checkpoints are whole"):

@@ -1,0 +1,222 @@
+"""MetaKD: distilling a TP-GAN into a thinner one, the weights of the three distillation terms learnt on the way.
+
+Teacher T and student S see the same turned face x (and noise); y is the true frontal face. The student minimises
+
+    λ₁ L_pixel + λ₂ L_local + λ₃ L_feature + w_gan L_gan + w_ip L_identity + w_ce L_CE,
+    L_pixel = E |S(x) - T(x)|,   L_local = mean over the four patches of E |S_k(x) - T_k(x)|,
+    L_feature = mean over the encoders' taps of E (A_l f_l(S) - f_l(T))² / Var f_l(T),
+
+A_l trainable 1x1 convolutions where the widths differ. λ = a b: the recipe's weights b times the balancer's factors a (see
+`balancing.metakd`; with balancer.kind=fixed this is conventional distillation). The other terms are not balanced: a critic's score
+and an identity distance say nothing of how much of the teacher has been learnt. The meta-loss is taken on people held out of the
+student's training set:
+
+    M = m₁ E |S(x) - t| + m₂ (1 - SSIM(S(x), t)) + m₃ (1 - cos(f(S(x)), f(t))),   t = T(x) or y.
+
+Without a teacher y takes the place of T(x): the student's architecture, trained on the truth alone.
+
+Source: the MetaKD report (three losses, a meta-learner that sees normalised losses and gradient norms); what it leaves open is
+measured in `docs/metakd.md`. The public code's losses: the local term is the left eye alone, the features' targets pass frozen
+random convolutions, and its meta-learner is never trained.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distilgan.data.face_pairs import FaceBatch, FacePairs
+from distilgan.errors import UserError
+from distilgan.losses.frontal import absolute, identity_distance, normalised_features, patches
+from distilgan.losses.structural import structural_similarity
+from distilgan.methods.balance import build_balancer
+from distilgan.methods.base import Terms
+from distilgan.methods.draws import Draws
+from distilgan.methods.frontal import FrontalMethod, View, patches_of, sizes_of
+from distilgan.networks.pretrained import network_sha256
+from distilgan.networks.tpgan import PATCHES, TPGAN, TPGANConfig, TPGANOutput
+from distilgan.recipe import FrontalStudent, MetaKDRecipe
+from distilgan.runs import load_model
+
+
+class Adapters(nn.Module):
+    """1x1 convolutions from the student's features to the teacher's widths, none where they agree."""
+
+    def __init__(self, student: TPGANConfig, teacher: TPGANConfig) -> None:
+        super().__init__()
+        widths = {tap: (a, b) for (tap, a), b in zip(taps(student).items(), taps(teacher).values(), strict=True)}
+        self.layers = nn.ModuleDict(
+            {tap.replace(".", "_"): nn.Conv2d(a, b, 1) for tap, (a, b) in widths.items() if a != b}
+        )
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        own = self.layers
+        return {tap: own[key](f) if (key := tap.replace(".", "_")) in own else f for tap, f in features.items()}
+
+
+class MetaKD(FrontalMethod):
+    """Teacher beside student; three balanced terms."""
+
+    def __init__(self, recipe: MetaKDRecipe, pairs: FacePairs, identity_network: nn.Module | None = None) -> None:
+        self.teacher = load_model(recipe.teacher, TPGAN).requires_grad_(False) if recipe.teacher else None
+        like = self.teacher or load_model(str(recipe.like), TPGAN)
+        if like.config.resolution != recipe.data.resolution:
+            raise UserError(
+                f"data.resolution={recipe.data.resolution}: the teacher's faces are {like.config.resolution} px wide; set "
+                f"data.resolution={like.config.resolution}"
+            )
+        n, balancer = recipe.losses, recipe.balancer
+        self.meta_pairs: FacePairs | None = None
+        if balancer.kind == "metakd":
+            pairs, self.meta_pairs = pairs.hold_out(balancer.held_out, recipe.seed)
+        people = len(pairs.identities) if n.cross_entropy else 0
+        student = TPGAN(thinned(like.config, recipe.student, people))
+        super().__init__(
+            pairs, recipe.adversary, recipe.optimiser, recipe.training, student, recipe.student.critic_width,
+            identity_network,
+        )  # fmt: skip
+        self.scales, self.meta = n.scales, balancer
+        self.adapters = Adapters(student.config, like.config) if n.feature else None
+        balanced = {"pixel": n.pixel, "local": n.local, "feature": n.feature}
+        others = {"gan": n.gan, "identity": n.identity, "cross_entropy": n.cross_entropy}
+        self.weights = {name: weight for name, weight in {**balanced, **others}.items() if weight}
+        self.balancer = build_balancer(balancer, balanced, recipe.training, recipe.seed)
+        self.lookahead = balancer.lookahead
+
+    # -- the objective -------------------------------------------------------------------------------------------------
+
+    def terms(self, view: View, draws: Draws) -> Terms:
+        weights, out, batch = self.weights, view.out, view.batch
+        taught = self._taught(view)
+        terms: Terms = {}
+        if "pixel" in weights:
+            wanted = (taught.image, taught.half, taught.quarter) if taught else sizes_of(batch.frontal)
+            sizes = zip(self.scales, (out.image, out.half, out.quarter), wanted, strict=True)
+            terms["pixel"] = torch.stack([s * absolute(made, target) for s, made, target in sizes if s]).sum()
+        if "local" in weights:
+            target = taught.patches if taught else patches_of(batch.frontal, batch.frontal_landmarks)
+            terms["local"] = patches(out.patches, target)
+        if taught and self.adapters is not None:
+            with self.engine.autocast():
+                adapted = self.played["adapters"](out.features) if self._trains_adapters else out.features
+            terms["feature"] = normalised_features(adapted, taught.features)
+        if "identity" in weights:
+            terms["identity"] = self.identity_term(out.image, batch.frontal)
+        if out.identity is not None and "cross_entropy" in weights:
+            terms["cross_entropy"] = F.cross_entropy(out.identity.float(), batch.identity)
+        return terms
+
+    def meta_loss(self, draws: Draws) -> Tensor:
+        """M on a batch of people that the student is not trained on."""
+        assert self.meta_pairs is not None
+        b, device = self.meta, next(self.generator.parameters()).device
+        chosen = draws.integers(len(self.meta_pairs))[: math.ceil(b.meta_share * draws.count)]
+        batch = self.meta_pairs.batch(chosen.tolist()).to(device)
+        with self.engine.autocast():
+            made: Tensor = self.generator(batch.profile, batch.landmarks)
+            target = batch.frontal
+            if b.meta_target == "teacher" and self.teacher is not None:
+                with torch.no_grad():
+                    target = self.teacher(batch.profile, batch.landmarks).float()
+        loss = b.meta_pixel * absolute(made, target)
+        if b.meta_structure:
+            loss = loss + b.meta_structure * (1 - structural_similarity(made, target).mean())
+        if b.meta_identity and self.identity_network is not None:
+            with self.engine.autocast():
+                seen = self.identity_network(made.float()), self.identity_network(target)
+            loss = loss + b.meta_identity * identity_distance(*seen)
+        return loss
+
+    def _taught(self, view: View) -> TPGANOutput | None:
+        if self.teacher is None:
+            return None
+        with torch.no_grad(), self.engine.autocast():
+            taught: TPGANOutput = self.teacher(view.batch.profile, view.batch.landmarks, view.z, full=True)
+        return taught
+
+    # -- one step ------------------------------------------------------------------------------------------------------
+
+    def _update_generator(
+        self, batches: list[FaceBatch], noise: list[Tensor | None], draws: list[Draws], report: Terms
+    ) -> None:
+        if self.balance is not None:
+            self.balance.before_update(lambda: self.meta_loss(draws[0]))
+        self._update("generator", report)
+        if self._trains_adapters:
+            self._update("adapters", report)
+        if self.balance is not None:
+            views = (self._look(batch, z, graph=False) for batch, z in zip(batches, noise, strict=True))
+            self.balance.after_update(lambda: _mean([self.terms(view, draws[0]) for view in views]))
+
+    @property
+    def _trains_adapters(self) -> bool:
+        return self.adapters is not None and len(self.adapters.layers) > 0
+
+    def _sync(self, name: str, last: bool) -> AbstractContextManager[Any]:
+        stack = ExitStack()
+        stack.enter_context(super()._sync(name, last))
+        if name == "generator" and self._trains_adapters:
+            stack.enter_context(super()._sync("adapters", last))
+        return stack
+
+    # -- what the loop asks --------------------------------------------------------------------------------------------
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The local pathways' encoders: the only layers that pixel, local and feature terms all reach."""
+        return [p for layer in self.generator.local_encoders() for p in layer.parameters()]
+
+    def trainable(self) -> dict[str, nn.Module]:
+        players = super().trainable()
+        return {**players, "adapters": self.adapters} if self.adapters and self._trains_adapters else players
+
+    def frozen(self) -> list[nn.Module]:
+        return [*super().frozen(), *([self.teacher] if self.teacher is not None else [])]
+
+    def references(self, batch: FaceBatch) -> list[Tensor]:
+        return [] if self.teacher is None else [self.teacher(batch.profile, batch.landmarks)]
+
+    def state_dict(self) -> dict[str, Any]:
+        sha256 = network_sha256(self.teacher) if self.teacher is not None else None
+        return {**super().state_dict(), "teacher_sha256": sha256}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.teacher is not None and state["teacher_sha256"] != network_sha256(self.teacher):
+            raise UserError("teacher: its weights changed since this run began; start over with --fresh")
+        super().load_state_dict(state)
+
+
+def taps(config: TPGANConfig) -> dict[str, int]:
+    """Names and widths of the features that are compared: conv1 to conv4 of the global encoder, conv1 to conv3 of local ones."""
+    found = {f"global.conv{i}": config.encoder[i] for i in (1, 2, 3, 4)}
+    return found | {f"{name}.conv{i}": config.local_encoder[i] for name in PATCHES for i in (1, 2, 3)}
+
+
+def thinned(teacher: TPGANConfig, student: FrontalStudent, identities: int) -> TPGANConfig:
+    """The teacher's widths times the student's shares, rounded down to at least 1."""
+
+    def scaled(widths: list[int], share: float) -> list[int]:
+        return [max(1, int(w * share)) for w in widths]
+
+    t, s = teacher, student
+    return TPGANConfig(
+        t.resolution,
+        encoder=scaled(t.encoder, s.width),
+        start=scaled(t.start, s.width),
+        decoder=scaled(t.decoder, s.width),
+        last=scaled(t.last, s.width),
+        local_encoder=scaled(t.local_encoder, s.local_width),
+        local_decoder=scaled(t.local_decoder, s.local_width),
+        fused=max(1, int(t.fused * s.fused)),
+        code=t.code,
+        z_dim=t.z_dim,
+        identities=identities,
+    )
+
+
+def _mean(terms: list[Terms]) -> Terms:
+    return {name: torch.stack([t[name] for t in terms]).mean() for name in terms[0]}
