@@ -36,6 +36,30 @@ def model_card(recipe: BaseRecipe, result: Result | None, facts: dict[str, Any],
         "",
         f"- Takes latents {network.latent.words}"
         + (f" and one of {network.num_classes} classes." if network.num_classes else "."),
+        *origin(recipe, facts),
+    ]
+    if result is not None and result.metrics:
+        lines += ["", "## Measured", "", "| metric | value | teacher |", "|---|---|---|"]
+        for name, value in result.metrics.items():
+            lines.append(f"| {name} | {figure(value)} | {figure(result.teacher.get(name))} |")
+        lines += ["", protocol_sentence(result)]
+    return "\n".join([*lines, *cost_lines({} if result is None else result.cost)]) + "\n"
+
+
+def cost_lines(costs: dict[str, dict[str, Any]]) -> list[str]:
+    """A table of what one picture costs; nothing without figures."""
+    if not costs:
+        return []
+    lines = ["", "## Cost of one picture", "", "| | parameters | MACs | latency p50 |", "|---|---|---|---|"]
+    for label, cost in costs.items():
+        size = f"{count(cost.get('parameters'))} | {count(cost.get('macs'))}"
+        lines.append(f"| {label} | {size} | {cost['latency_ms_p50']:.1f} ms |")
+    return lines
+
+
+def origin(recipe: BaseRecipe, facts: dict[str, Any]) -> list[str]:
+    """Lines that say how a network was made, of what, and whose terms apply; `facts` is its config.json."""
+    lines = [
         f"- Made by distilgan with the recipe `{recipe.name}`, seed {recipe.seed}, {recipe.training.images} images seen.",
         f"- Data: `{recipe.data.path}` at {recipe.data.resolution} px.",
     ]
@@ -45,21 +69,8 @@ def model_card(recipe: BaseRecipe, result: Result | None, facts: dict[str, Any],
         lines.append(f"- Teacher: {named} (its licence: {facts.get('teacher_licence') or 'not recorded'}).")
     if "pairs" in facts:
         lines.append(f"- Pairs: a store with the identity {facts['pairs'][:16]}.")
-    lines.append(
-        f"- Licence: {recipe.licence or 'not recorded; a student inherits the terms of its teacher and data'}."
-    )
-    if result is not None and result.metrics:
-        lines += ["", "## Measured", "", "| metric | value | teacher |", "|---|---|---|"]
-        for name, value in result.metrics.items():
-            lines.append(f"| {name} | {figure(value)} | {figure(result.teacher.get(name))} |")
-        lines += ["", protocol_sentence(result)]
-    if result is not None and result.cost:
-        lines += ["", "## Cost of one picture", "", "| | parameters | MACs | latency p50 |", "|---|---|---|---|"]
-        for label, cost in result.cost.items():
-            lines.append(
-                f"| {label} | {count(cost.get('parameters'))} | {count(cost.get('macs'))} | {cost['latency_ms_p50']:.1f} ms |"
-            )
-    return "\n".join(lines) + "\n"
+    terms = recipe.licence or "not recorded; a student inherits the terms of its teacher and data"
+    return [*lines, f"- Licence: {terms}."]
 
 
 def protocol_sentence(result: Result) -> str:

@@ -126,6 +126,23 @@ def peak_activation_bytes(network: nn.Module, **inputs: Any) -> int:
     return int(memory.peak)
 
 
+def timed_cost(run: Callable[[], object], runs: int) -> dict[str, Any]:
+    """Time of `run()` as facts of a cost table."""
+    timed = latency(run, runs)
+    return {"latency_ms_p50": timed["p50"], "latency_ms_p90": timed["p90"], "threads": torch.get_num_threads()}
+
+
+@torch.no_grad()
+def network_cost(network: nn.Module, inputs: dict[str, Tensor], runs: int) -> dict[str, Any]:
+    """Time, parameters, MACs and peak activation memory of one forward; `inputs` of one sample, on the network's device."""
+    return {
+        **timed_cost(lambda: network(**inputs), runs),
+        "parameters": count_parameters(network),
+        "macs": count_macs(network, **inputs),
+        "peak_activation_bytes": peak_activation_bytes(network, **inputs),
+    }
+
+
 def latency(run: Callable[[], object], runs: int = 30, warmup: int = 5) -> dict[str, float]:
     """Milliseconds of `run()`: {"p50", "p90"} over `runs` calls after `warmup` uncounted ones."""
     for _ in range(warmup):

@@ -12,7 +12,7 @@ from distilgan.data.images import ImageSet
 from distilgan.devices import to_device
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
-from distilgan.evaluation.cost import count_macs, count_parameters, latency, peak_activation_bytes
+from distilgan.evaluation.cost import count_parameters, network_cost, timed_cost
 from distilgan.evaluation.fidelity import frechet_distance, kernel_distance, precision_recall
 from distilgan.evaluation.onnx_session import onnx_facts
 from distilgan.evaluation.per_class import PerClass, Sample, mean_by_class, measure_classes, spread
@@ -79,23 +79,11 @@ def evaluate(
 def measure_cost(source: Generator | OnnxFile, runs: int = 30) -> dict[str, Any]:
     """Parameters, MACs, peak activation memory and latency of one picture (batch 1)."""
     inputs = next(drawn_inputs(source.latent, source.num_classes, 1, EVALUATION_SEED))
-    timed = latency(lambda: source.images(inputs), runs)
-    facts: dict[str, Any] = {
-        "latency_ms_p50": timed["p50"],
-        "latency_ms_p90": timed["p90"],
-        "threads": torch.get_num_threads(),
-    }
-    if isinstance(source, Generator):
-        network, inputs = source.network, to_device(inputs, source.device)
-        facts |= {
-            "parameters": count_parameters(network),
-            "macs": count_macs(network, **inputs),
-            "peak_activation_bytes": peak_activation_bytes(network, **inputs),
-        }
-        if isinstance(network, StyleGAN2):  # which distillation leaves as it is
-            facts["parameters_mapping"] = count_parameters(network.mapping)
-    else:
-        facts |= onnx_facts(source.session, source.path)
+    if isinstance(source, OnnxFile):
+        return {**timed_cost(lambda: source.images(inputs), runs), **onnx_facts(source.session, source.path)}
+    facts = network_cost(source.network, to_device(inputs, source.device), runs)
+    if isinstance(source.network, StyleGAN2):  # which distillation leaves as it is
+        facts["parameters_mapping"] = count_parameters(source.network.mapping)
     return facts
 
 

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from distilgan.data.grid import picture_grid, real_row
+from distilgan.data.grid import real_row
 from distilgan.data.images import ImageSet, to_uint8
-from distilgan.evaluation.card import count, figure, protocol_sentence
-from distilgan.evaluation.plots import line_plot
+from distilgan.evaluation.card import figure, protocol_sentence
+from distilgan.evaluation.page import boxes, cost_table, curves, picture_rows, saved, table_row, write_page
 from distilgan.evaluation.protocol import Result
 from distilgan.evaluation.sources import class_turns
-from distilgan.files import write_atomic
 from distilgan.networks.generator import ImageGenerator
 from distilgan.recipe import BaseRecipe
-from distilgan.runs import read_log
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --dim: #777; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-p.sub, figcaption, .dim { color: var(--dim); } figure { margin: 0 0 1rem; }
-img { width: 100%; image-rendering: auto; border-radius: 4px; }
-table { border-collapse: collapse; margin: .4rem 0; } td, th { padding: .25rem .9rem .25rem 0; text-align: left; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } tr + tr td { border-top: 1px solid var(--line); }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem; margin: 1.2rem 0; }
-.facts div { border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; }
-.facts b { display: block; font-size: 1.35rem; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 1rem; }
-.plot { width: 100%; } .grid { stroke: var(--line); } .tick { font-size: 10px; fill: var(--dim); } .key { font-size: 12px; }
-pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: .8rem; font-size: 12.5px; }
-.wide { overflow-x: auto; }
-.rows { display: grid; grid-template-columns: 4.5rem 1fr; gap: .3rem .6rem; align-items: center; }
-"""
 
 # What the log's terms are drawn with: one plot a row.
 _PLOTS = (
@@ -107,43 +83,23 @@ def write_report(
         truncation = result.protocol.get("teacher_truncation")
         painters.insert(0, _Painter("teacher", teacher, painters[0].truncation if truncation is None else truncation))
     by_class = [_class_pictures(painters, result, recipe.seed), _class_table(result)] if student.num_classes else []
-    parts = [
-        "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>",
-        f"<title>{html.escape(recipe.name)}</title><style>{_STYLE}</style>",
-        f"<h1>{html.escape(recipe.name)}</h1><p class='sub'>{html.escape(recipe.description)}</p>",
-        _facts(result),
-        "<h2>Same latents, teacher and student</h2>" if teacher else "<h2>Samples</h2>",
-        _pictures(painters, images, recipe.seed),
-        *(["<h2>Class by class</h2>", *by_class] if by_class else []),
-        "<h2>Between latents</h2>",
-        _interpolation(painters, recipe.seed),
-        "<h2>Quality</h2>",
-        _metric_table(result),
-        "<h2>Cost of one picture</h2>",
-        _cost_table(result),
-        "<h2>Training</h2>",
-        _curves(log),
-        "<h2>Model card</h2>",
-        f"<pre>{html.escape(card)}</pre>",
-        f"<h2>Protocol</h2><pre>{html.escape(json.dumps(result.protocol, indent=1))}</pre></html>",
+    sections = [
+        ("", _facts(result)),
+        (
+            "Same latents, teacher and student" if teacher else "Samples",
+            _pictures(painters, images, recipe.seed),
+        ),
+        *([("Class by class", "".join(by_class))] if by_class else []),
+        ("Between latents", _interpolation(painters, recipe.seed)),
+        ("Quality", _metric_table(result)),
+        ("Cost of one picture", cost_table(result.cost)),
+        ("Training", curves(log, _PLOTS)),
     ]
-    write_atomic(path, "\n".join(parts))
+    write_page(path, recipe, sections, result.protocol, card)
 
 
 def _facts(result: Result) -> str:
-    student, teacher = result.cost.get("student", {}), result.cost.get("teacher", {})
-    boxes = []
-    if student and teacher:
-        rest = [c["parameters"] - c.get("parameters_mapping", 0) for c in (teacher, student)]
-        outside = " outside the mapping network" if "parameters_mapping" in student else ""
-        boxes += [
-            (f"1/{teacher['macs'] / student['macs']:.1f}", "of the teacher's multiply-adds"),
-            (f"1/{rest[0] / rest[1]:.1f}", f"of its parameters{outside}"),
-            (
-                f"1/{teacher['latency_ms_p50'] / student['latency_ms_p50']:.1f}",
-                f"of its time, {student['threads']} threads",
-            ),
-        ]
+    facts = saved(result.cost)
     for prefix, label in (("kid", "KID to the data"), ("psnr", "dB to the teacher's picture")):
         name = next(
             (n for n in result.metrics if n.startswith(prefix) and (prefix == "psnr" or not n.endswith("_teacher"))),
@@ -151,8 +107,8 @@ def _facts(result: Result) -> str:
         )
         if name:
             beside = f"; teacher {figure(result.teacher[name])}" if name in result.teacher else ""
-            boxes.append((figure(result.metrics[name]), label + beside))
-    return "<div class='facts'>" + "".join(f"<div><b>{b}</b>{html.escape(t)}</div>" for b, t in boxes) + "</div>"
+            facts.append((figure(result.metrics[name]), label + beside))
+    return boxes(facts)
 
 
 def _pictures(painters: list[_Painter], images: ImageSet, seed: int, columns: int = 12) -> str:
@@ -161,7 +117,7 @@ def _pictures(painters: list[_Painter], images: ImageSet, seed: int, columns: in
     label = class_turns(columns, student.num_classes) if student.num_classes else None
     rows = [("data", real_row(images, columns, label))]
     rows += [paint(part, label) for part in torch.split(z, columns) for paint in painters]
-    return _rows(rows)
+    return picture_rows(rows)
 
 
 def _class_pictures(painters: list[_Painter], result: Result, seed: int, columns: int = 12, most: int = 20) -> str:
@@ -179,7 +135,7 @@ def _class_pictures(painters: list[_Painter], result: Result, seed: int, columns
             who, pixels = paint(z, label)
             name = _class_name(result, number) if paint is painters[0] else ""
             rows.append((f"{name} {who}".strip(), pixels))
-    return _rows(rows)
+    return picture_rows(rows)
 
 
 def _worst_first(result: Result) -> list[int]:
@@ -204,13 +160,13 @@ def _class_table(result: Result, most: int = 40) -> str:
     names = [name for name, values in result.classes.items() if values]
     heads = [n if n not in result.teacher_classes else f"{n} (teacher)" for n in names]
     ranked = _worst_first(result)
-    rows = [_row("th", "class", *heads)]
+    rows = [table_row("th", "class", *heads)]
     for number in ranked[:most]:
         cells = []
         for name in names:
             beside = result.teacher_classes.get(name, {}).get(number)
             cells.append(figure(result.classes[name].get(number)) + ("" if beside is None else f" ({figure(beside)})"))
-        rows.append(_row("td", _class_name(result, number), *cells))
+        rows.append(table_row("td", _class_name(result, number), *cells))
     notes = [f"The worst {most} of {len(ranked)} classes."] if len(ranked) > most else []
     if small := result.protocol.get("classes_too_small"):
         notes.append(
@@ -230,21 +186,7 @@ def _interpolation(painters: list[_Painter], seed: int, columns: int = 12) -> st
         z = torch.cos(t) * first + torch.sin(t) * second
         label = torch.full((columns,), row % student.num_classes) if student.num_classes else None
         rows += [paint(z, label) for paint in painters]
-    return _rows(rows)
-
-
-def _rows(rows: list[tuple[str, Tensor]]) -> str:
-    cells = [
-        f"<span class='dim'>{name}</span><img alt='{name}' src='{_data_uri(picture_grid([row]))}'>"
-        for name, row in ((html.escape(name), row) for name, row in rows)  # a class is named by whoever made the data
-    ]
-    return f"<div class='rows'>{''.join(cells)}</div>"
-
-
-def _data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return picture_rows(rows)
 
 
 def _metric_table(result: Result) -> str:
@@ -260,30 +202,3 @@ def _metric_table(result: Result) -> str:
         rows.append(f"<tr><td>{name}<td class=n>{figure(value)}{teacher}<td class=dim>{meaning}</tr>")
     protocol = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(protocol_sentence(result)))
     return f"<table>{''.join(rows)}</table><p class='dim'>{protocol}</p>"
-
-
-def _cost_table(result: Result) -> str:
-    rows = [_row("th", "", "parameters", "MACs", "peak activations", "p50", "p90", "threads")]
-    for label, c in result.cost.items():
-        peak = f"{c['peak_activation_bytes'] / 2**20:.1f} MiB" if "peak_activation_bytes" in c else "–"
-        times = (f"{c['latency_ms_p50']:.1f} ms", f"{c['latency_ms_p90']:.1f} ms")
-        rows.append(_row("td", label, count(c.get("parameters")), count(c.get("macs")), peak, *times, c["threads"]))
-    return f"<table>{''.join(rows)}</table>"
-
-
-def _row(cell: str, first: str, *rest: object) -> str:
-    texts = (html.escape(str(x)).replace("_", "_<wbr>") for x in rest)  # a long name must not push columns off the page
-    cells = "".join(f"<{cell} class=n>{text}" for text in texts)
-    return f"<tr><{cell}>{html.escape(first)}{cells}</tr>"
-
-
-def _curves(log: Path) -> str:
-    lines, plots = read_log(log), []
-    for title, names in _PLOTS:
-        series = {n: [(x["images"], x["terms"][n]) for x in lines if n in x["terms"]] for n in names}
-        series = {n: s for n, s in series.items() if s}
-        if series:
-            plots.append(
-                f"<figure><figcaption>{title} over images seen</figcaption>{line_plot(title, series)}</figure>"
-            )
-    return f"<div class='plots'>{''.join(plots)}</div>"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from distilgan.networks.identity import IdentityNetwork
+from distilgan.networks.pretrained import weights_sha256
 from distilgan.perception.features import resize_antialiased
 
 
@@ -20,6 +22,7 @@ class IdentityFeatures(nn.Module):
     def __init__(self, network: IdentityNetwork, name: str) -> None:
         super().__init__()
         self.network, self.name = network.eval().requires_grad_(False), name
+        self.weights = weights_sha256(network)
 
     def forward(self, faces: Tensor) -> Tensor:
         size = self.network.config.resolution
@@ -27,10 +30,13 @@ class IdentityFeatures(nn.Module):
         return found
 
 
-def build_identity(folder: Path, name: str) -> IdentityFeatures:
-    """The identity network in a folder.
+def open_identity(name: str, folder_of: Callable[[str], Path]) -> IdentityFeatures:
+    """The identity network that a recipe names.
+
+    Args:
+        folder_of: the folder that a run, builtin:NAME or path stands for.
 
     Raises:
-        UserError: not such a folder, or damaged.
+        UserError: no such network, or damaged.
     """
-    return IdentityFeatures(IdentityNetwork.from_pretrained(folder), name)
+    return IdentityFeatures(IdentityNetwork.from_pretrained(folder_of(name)), name)

@@ -1,12 +1,10 @@
-"""What runs on faces share: their data, held-out people, networks that tell people apart."""
+"""What runs on faces share: their data, held-out people."""
 
 from __future__ import annotations
 
 from distilgan.data.face_pairs import FacePairs, check_disjoint
 from distilgan.errors import UserError
-from distilgan.perception.identity import IdentityFeatures, build_identity
 from distilgan.recipe import FrontalRecipe, IdentityRecipe
-from distilgan.runs import generator_folder
 
 
 def open_faces(recipe: FrontalRecipe | IdentityRecipe) -> FacePairs:
@@ -36,8 +34,3 @@ def open_held_out(recipe: FrontalRecipe | IdentityRecipe, pairs: FacePairs) -> F
     held_out = FacePairs(e.data, recipe.data.resolution, limit=e.limit)
     check_disjoint(pairs, held_out, ("data.path", "evaluation.data"))
     return held_out
-
-
-def open_identity(name: str | None) -> IdentityFeatures | None:
-    """The identity network that a recipe names."""
-    return None if name is None else build_identity(generator_folder(name), name)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
 from distilgan.data.face_pairs import FacePairs
 from distilgan.evaluation.cost import count_macs, count_parameters
+from distilgan.evaluation.frontal import FrontalResult, read_frontal_result
+from distilgan.evaluation.frontal_card import frontal_card
+from distilgan.evaluation.frontal_report import write_frontal_report
+from distilgan.evaluation.frontal_run import frontal_hashes, identity_features, measure_frontal, protocol_of
+from distilgan.evaluation.frontalizers import open_frontalizer
+from distilgan.files import write_atomic
 from distilgan.methods.frontal import FrontalMethod
+from distilgan.networks.pretrained import read_config
 from distilgan.networks.tpgan import TPGAN
-from distilgan.pipeline.faces import open_faces, open_held_out, open_identity, skipped_faces
+from distilgan.pipeline.faces import open_faces, open_held_out, skipped_faces
 from distilgan.pipeline.kind import Kind
-from distilgan.pipeline.steps import teacher_facts
+from distilgan.pipeline.steps import export, own_licence, say, teacher_facts, write_card
 from distilgan.recipe import FrontalRecipe, MetaKDRecipe, TPGANRecipe
 from distilgan.runs import Run, load_model
 
@@ -30,7 +38,7 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
         self, data: FacePairs, device: str | torch.device = "cpu", *, weights_follow: bool = False
     ) -> FrontalMethod:
         recipe = self.recipe
-        network = open_identity(recipe.identity_network)
+        network = identity_features(recipe.identity_network)
         if isinstance(recipe, TPGANRecipe):
             from distilgan.methods.tpgan import TPGANTraining
 
@@ -43,7 +51,7 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
         from distilgan.export.onnx import check_folder, check_packages
 
         open_held_out(self.recipe, data)
-        open_identity(self.recipe.evaluation.identity)
+        identity_features(self.recipe.evaluation.identity)
         check_packages()
         check_folder(run.path / "export")
 
@@ -51,7 +59,32 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
         return teacher_facts(self.recipe.teacher if isinstance(self.recipe, MetaKDRecipe) else None)
 
     def finish(self, run: Run, data: FacePairs, device: str) -> None:
-        raise NotImplementedError
+        export(run)
+        result = self._measure(run, data, device)
+        card = frontal_card(self.recipe, result, own_licence(run, self.recipe), load_model(run.path, TPGAN))
+        write_card(run, card)
+        held_out = open_held_out(self.recipe, data)
+        student, teacher = open_frontalizer(str(run.path)), self.recipe.compared_with
+        write_frontal_report(
+            run.path / "report.html", self.recipe, result, student, open_frontalizer(teacher) if teacher else None,
+            data if held_out is None else held_out, run.path / "log.jsonl", card,
+        )  # fmt: skip
+
+    def _measure(self, run: Run, data: FacePairs, device: str) -> FrontalResult:
+        """Evaluate a finished run by its recipe's protocol, unless that was done, and write `metrics.json`."""
+        path, protocol = run.path / "metrics.json", replace(protocol_of(self.recipe), device=device)
+        key = {**asdict(protocol), **frontal_hashes(str(run.path), protocol, self.recipe.compared_with)}
+        known = read_frontal_result(path)
+        if known is not None and key.items() <= known.protocol.items():
+            return known
+        say("measuring")
+        held_out = open_held_out(self.recipe, data)
+        pairs = data if held_out is None else held_out
+        onnx = {"ONNX": str(run.path / "export" / "model.onnx")}
+        result = measure_frontal(str(run.path), pairs, protocol, self.recipe.compared_with, onnx)
+        result.protocol |= {**key, "trained": read_config(run.student).get("trained")}
+        write_atomic(path, result.to_json())
+        return result
 
     def plan(self, method: FrontalMethod, data: FacePairs) -> dict[str, Any]:
         generator, discriminator = method.finished(method.generator)

@@ -18,6 +18,7 @@ class FaceEvaluation(Evaluation):
     identity: str | None = Field(
         None, description="network that tells people apart: folder, run, builtin:NAME, .onnx, or lightcnn-29v2:PATH"
     )
+    perceptual: str = Field("efficientnet-lite0", description="efficientnet-lite0, or lpips:PATH to VGG16 weights")
     limit: int | None = Field(None, ge=8, description="use so many held-out pairs, mixed from all; null: all")
 
 

@@ -1,0 +1,188 @@
+"""report.html of a run that turns faces to the front."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distilgan.data.face_pairs import FacePairs
+from distilgan.data.images import to_uint8
+from distilgan.evaluation.card import figure
+from distilgan.evaluation.frontal import FRONTAL, ByYaw, FrontalResult, Turn
+from distilgan.evaluation.page import boxes, cost_table, curves, figures, picture_rows, saved, table_row, write_page
+from distilgan.recipe import FrontalRecipe
+from distilgan.runs import read_log
+
+_PLOTS = (
+    ("distance from the target (raw)", ("pixel", "local", "half", "quarter")),
+    ("encoder features (raw)", ("feature",)),
+    ("symmetry and variation (raw)", ("symmetry", "variation")),
+    ("identity (raw)", ("identity",)),
+    ("who it is: cross-entropy (raw)", ("cross_entropy",)),
+    ("against the critic (raw)", ("gan",)),
+    ("discriminator", ("discriminator",)),
+    ("mean scores", ("score_real", "score_fake")),
+    ("gradient norms", ("gradient_generator", "gradient_discriminator", "gradient_adapters")),
+)
+MEANING = {
+    "psnr_truth": "dB, against the true frontal face",
+    "ssim_truth": "structural similarity with the true frontal face",
+    "perceptual_truth": "feature distance from the true frontal face",
+    "psnr_teacher": "dB, against the teacher's picture",
+    "ssim_teacher": "structural similarity with the teacher's picture",
+    "perceptual_teacher": "feature distance from the teacher's picture",
+    "identity_truth": "cosine of identity features with the true frontal face",
+    "rank1": "share of pictures whose nearest gallery face is the right person's",
+    "asymmetry": "mean difference from the own mirror image",
+}
+_PEOPLE, _SEED = 4, 11
+
+
+def write_frontal_report(
+    path: Path, recipe: FrontalRecipe, result: FrontalResult, student: Turn, teacher: Turn | None, pairs: FacePairs,
+    log: Path, card: str,
+) -> None:  # fmt: skip
+    """Write the page of a finished run."""
+    dynamics = balance_section(log)
+    held = {True: "people that it has not seen", False: "people of the training set", None: "the data given"}
+    sections = [
+        ("", _facts(result)),
+        (f"Turned to the front: {held[result.protocol.get('held_out')]}", _pictures(pairs, student, teacher)),
+        ("Quality", _metric_table(result)),
+        ("Angle by angle", _angle_table(result) + _angle_plots(result)),
+        ("Cost of one picture", cost_table(result.cost)),
+        *([("How the loss weights moved", dynamics)] if dynamics else []),
+        ("Training", curves(log, _PLOTS)),
+    ]
+    write_page(path, recipe, sections, result.protocol, card)
+
+
+def _facts(result: FrontalResult) -> str:
+    facts = saved(result.cost)
+    for name, text in (("psnr_teacher", "dB to the teacher's picture"), ("psnr_truth", "dB to the true frontal face")):
+        if name in result.metrics:
+            beside = f"; teacher {figure(result.teacher[name])}" if name in result.teacher else ""
+            facts.append((figure(result.metrics[name]), text + beside))
+    if "rank1" in result.metrics:
+        facts.append((f"{result.metrics['rank1']:.0%}", f"recognised; unturned faces {result.profile['rank1']:.0%}"))
+    return boxes(facts)
+
+
+def _pictures(pairs: FacePairs, student: Turn, teacher: Turn | None) -> str:
+    """A few people from every side: what is given, what is true, what is made of it."""
+    order = torch.randperm(len(pairs.identities), generator=torch.Generator().manual_seed(_SEED))[:_PEOPLE]
+    rows = []
+    for person in order.tolist():
+        mine = (pairs.identity == person).nonzero().flatten().tolist()
+        first = pairs.rows[mine[0]].frontal  # one moment of the person
+        chosen = sorted((i for i in mine if pairs.rows[i].frontal == first), key=lambda i: float(pairs.yaw[i]))[:13]
+        batch = pairs.batch(chosen).to(torch.device("cpu"))
+        made = [] if teacher is None else [("teacher", teacher(batch.profile, batch.landmarks))]
+        made.append(("generator" if teacher is None else "student", student(batch.profile, batch.landmarks)))
+        named = [(f"person {pairs.identities[person]}", batch.profile), *made, ("truth", batch.frontal)]
+        rows += [(name, to_uint8(pictures)) for name, pictures in named]
+    return picture_rows(rows)
+
+
+def _metric_table(result: FrontalResult) -> str:
+    own = "student" if "student" in result.cost else "generator"
+    rows = [table_row("th", "metric", own, *(["teacher"] if result.teacher else []), "unturned", "")]
+    for name, value in result.metrics.items():
+        beside = [figure(result.teacher.get(name))] if result.teacher else []
+        rows.append(table_row("td", name, figure(value), *beside, figure(result.profile.get(name)), MEANING[name]))
+    p = result.protocol
+    recognised = (
+        f" Recognised among {p['gallery']} people, {p['probes']} probes, by {p['identity']}." if "gallery" in p else ""
+    )
+    note = (
+        f"Means over {p['turned']} of {p['pairs']} pictures, those turned by more than {FRONTAL:g}°, of {p['people']} people. "
+        f"PSNR: {p['psnr']}; SSIM: {p['ssim']}; perceptual: {p['perceptual']}.{recognised} Unturned: the faces as they were given."
+    )
+    return f"<div class='wide'><table>{''.join(rows)}</table></div><p class='dim'>{html.escape(note)}</p>"
+
+
+def _angle_table(result: FrontalResult) -> str:
+    """One line an angle, teacher's figure beside the student's."""
+    own = result.by_yaw.get("student", {})
+    names = [n for n in ("psnr_truth", "psnr_teacher", "ssim_truth", "identity_truth", "rank1") if own.get(n)]
+    others = {"teacher": result.by_yaw.get("teacher", {}), "unturned": result.by_yaw.get("profile", {})}
+    head = [table_row("th", "yaw", *(f"{n} ({'; '.join(k for k, v in others.items() if n in v)})" for n in names))]
+    for yaw in next((own[n] for n in names), {}):
+        cells = []
+        for name in names:
+            beside = [figure(v[name].get(yaw)) for v in others.values() if name in v]
+            cells.append(figure(own[name].get(yaw)) + (f" ({'; '.join(beside)})" if beside else ""))
+        head.append(table_row("td", f"{yaw}°" if yaw != "unknown" else yaw, *cells))
+    return f"<div class='wide'><table>{''.join(head)}</table></div>"
+
+
+def _angle_plots(result: FrontalResult) -> str:
+    """Over the angle: student, teacher, faces as they are."""
+    plots = []
+    for name in ("psnr_truth", "ssim_truth", "identity_truth", "rank1"):
+        series = {
+            {"profile": "unturned"}.get(who, who): _points(figures_by_name[name])
+            for who, figures_by_name in result.by_yaw.items()
+            if name in figures_by_name
+        }
+        plots.append((f"{name} over yaw, degrees", series))
+    return figures(plots)
+
+
+def _points(by_yaw: ByYaw) -> list[tuple[float, float]]:
+    return sorted((float(yaw), value) for yaw, value in by_yaw.items() if yaw != "unknown")
+
+
+# -- the balancer ------------------------------------------------------------------------------------------------------
+
+_SIGNALS = {
+    "factor": "factor on each loss weight",
+    "loss": "normalised loss: log of its running mean over its start",
+    "gradient": "gradient norm: log of its share of the mean",
+    "alignment": "what more weight would do to the meta-loss (negative: lower it)",
+}
+
+
+def balance_section(log: Path) -> str:
+    """Plots of a balancer's factors and signals, and how factors and losses went together; empty without a balancer."""
+    lines = [x for x in read_log(log) if x.get("balance")]
+    if not lines:
+        return ""
+    names = list(lines[0]["balance"]["factor"])
+
+    def series(signal: str) -> dict[str, list[tuple[float, float]]]:
+        return {n: [(x["images"], x["balance"][signal][n]) for x in lines if signal in x["balance"]] for n in names}
+
+    plots = figures([(f"{text}, over images seen", series(signal)) for signal, text in _SIGNALS.items()])
+    return plots + _relation(lines, names)
+
+
+def _relation(lines: list[dict[str, Any]], names: list[str]) -> str:
+    """Correlation, over the reports, of the change of each factor with the change of each normalised loss."""
+    known = [x["balance"] for x in lines if "loss" in x["balance"]]
+    if len(known) < 4:
+        return ""
+    factor = torch.tensor([[x["factor"][n] for n in names] for x in known], dtype=torch.float64).diff(dim=0)
+    loss = torch.tensor([[x["loss"][n] for n in names] for x in known], dtype=torch.float64).diff(dim=0)
+    rows = [table_row("th", "factor of", *(f"{n} loss" for n in names), *(f"{n} factor" for n in names))]
+    for i, name in enumerate(names):
+        with_losses = [correlation(factor[:, i], loss[:, j]) for j in range(len(names))]
+        with_factors = [correlation(factor[:, i], factor[:, j]) for j in range(len(names))]
+        rows.append(table_row("td", name, *(f"{c:+.2f}" for c in [*with_losses, *with_factors])))
+    note = (
+        f"Correlation of changes between {len(known)} reports. The factors' sum is fixed: where one rises the others fall, so the "
+        "negative figures between factors say nothing. Whether losses compensate each other is in a factor's figures with the "
+        "other losses, and a few reports of one run leave those uncertain too: a figure below "
+        f"{2 / max(len(known) - 1, 1) ** 0.5:.2f} is within what chance gives."
+    )
+    return f"<div class='wide'><table>{''.join(rows)}</table></div><p class='dim'>{html.escape(note)}</p>"
+
+
+def correlation(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Pearson's, 0 where one does not vary."""
+    a, b = first - first.mean(), second - second.mean()
+    size = float(a.norm() * b.norm())
+    return float(a @ b) / size if size > 1e-12 else 0.0
