@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,14 +14,11 @@ from torch import Tensor, nn
 
 from distilgan.data.face_pairs import FaceBatch, FacePairs
 from distilgan.evaluation.agreement import picture_agreement
+from distilgan.evaluation.people import BATCH, ByYaw, People, means_by_yaw, turned
 from distilgan.evaluation.protocol import versions
 from distilgan.perception.perceptual import build_perceptual
 
 Turn = Callable[[Tensor, Tensor], Tensor]
-ByYaw = dict[str, float]  # yaw in whole degrees, or "unknown" -> value
-_BATCH = 32
-FRONTAL = 7.5
-"""Degrees of yaw below which a face counts as frontal already, and is left out of means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +78,7 @@ def evaluate_frontal(
     made = {key: _all(pairs, turn) for key, turn in who.items()}
     faces = _faces(pairs)
     made["profile"], truth = faces.profile, faces.frontal
-    people = _People(identity, pairs, truth) if identity is not None else None
+    people = People(identity, pairs, truth) if identity is not None else None
 
     result = FrontalResult(name)
     for key, pictures in made.items():
@@ -93,14 +89,14 @@ def evaluate_frontal(
             figures |= people.figures(pictures)
         if key != "profile":
             figures["asymmetry"] = _asymmetry(pictures)
-        means, angles = _means(figures, pairs.yaw)
+        means, angles = means_by_yaw(figures, pairs.yaw)
         target = {"student": result.metrics, "teacher": result.teacher, "profile": result.profile}[key]
         target |= means
         result.by_yaw[key] = angles
     result.protocol = {
         **asdict(protocol),
         "pairs": len(pairs),
-        "turned": int(_turned(pairs.yaw).sum()),
+        "turned": int(turned(pairs.yaw).sum()),
         "people": len(pairs.identities),
         "versions": versions(),
         "ssim": "Gaussian window 11 px, sigma 1.5, RGB, in [0, 1]",
@@ -108,52 +104,14 @@ def evaluate_frontal(
     }
     if people is not None:
         result.protocol["gallery"] = len(people.gallery)
-        result.protocol["probes"] = int((people.probe & _turned(pairs.yaw)).sum())
+        result.protocol["probes"] = int((people.probe & turned(pairs.yaw)).sum())
     return result
-
-
-class _People:
-    """Who is in a picture: cosines with the true frontal face, and the nearest of a gallery of one true face a person.
-
-    The gallery has the first frontal face of each person; a probe is a picture whose own partner is not in it, or any picture of a
-    person who has one partner only.
-    """
-
-    def __init__(self, identity: nn.Module, pairs: FacePairs, truth: Tensor) -> None:
-        self.identity, self.person = identity, pairs.identity
-        self.truth = self._directions(truth)
-        first = {person: i for i, person in reversed(list(enumerate(pairs.identity.tolist())))}
-        rows = [first[person] for person in range(len(pairs.identities))]
-        self.gallery = self.truth[rows]
-        partners: dict[int, set[str]] = {}
-        for row, person in zip(pairs.rows, pairs.identity.tolist(), strict=True):
-            partners.setdefault(person, set()).add(row.frontal)
-        kept = {pairs.rows[i].frontal for i in rows}
-        self.probe = torch.tensor(
-            [
-                row.frontal not in kept or len(partners[p]) == 1
-                for row, p in zip(pairs.rows, self.person.tolist(), strict=True)
-            ]
-        )
-
-    def figures(self, pictures: Tensor) -> dict[str, Tensor]:
-        """identity_truth: cosine, [N]. rank1: 1 where the nearest face is the right person's, NaN for what is no probe."""
-        found = self._directions(pictures)
-        right = ((found @ self.gallery.t()).argmax(1) == self.person).double()
-        return {
-            "identity_truth": (found * self.truth).sum(1).double(),
-            "rank1": torch.where(self.probe, right, float("nan")),
-        }
-
-    @torch.no_grad()
-    def _directions(self, pictures: Tensor) -> Tensor:
-        return torch.cat([self.identity(part).cpu() for part in torch.split(pictures, _BATCH)])
 
 
 @torch.no_grad()
 def _all(pairs: FacePairs, turn: Turn) -> Tensor:
     parts = []
-    for rows in torch.split(torch.arange(len(pairs)), _BATCH):
+    for rows in torch.split(torch.arange(len(pairs)), BATCH):
         batch = pairs.batch(rows.tolist()).to(torch.device("cpu"))
         parts.append(turn(batch.profile, batch.landmarks).clamp(-1, 1))
     return torch.cat(parts)
@@ -164,35 +122,9 @@ def _faces(pairs: FacePairs) -> FaceBatch:
 
 
 def _agreement(truth: Tensor, made: Tensor, perceptual: nn.Module) -> dict[str, Tensor]:
-    return picture_agreement(zip(torch.split(truth, _BATCH), torch.split(made, _BATCH), strict=True), perceptual)
+    return picture_agreement(zip(torch.split(truth, BATCH), torch.split(made, BATCH), strict=True), perceptual)
 
 
 def _asymmetry(pictures: Tensor) -> Tensor:
     """Mean absolute difference from the mirror image, [N], in [0, 2]."""
     return (pictures - pictures.flip(-1)).abs().mean((1, 2, 3)).double()
-
-
-def _turned(yaw: Tensor) -> Tensor:
-    """Whether a face is to be turned at all; unknown ones are."""
-    return ~(yaw.abs() < FRONTAL)
-
-
-def _means(figures: dict[str, Tensor], yaw: Tensor) -> tuple[dict[str, float], dict[str, ByYaw]]:
-    """Means over all turned faces, and at each angle; NaN is left out, and so is an angle that has nothing else."""
-    turned = _turned(yaw)
-    labels = ["unknown" if math.isnan(y) else f"{round(y)}" for y in yaw.tolist()]
-    angles = sorted(set(labels), key=lambda label: math.inf if label == "unknown" else int(label))
-    masks = {label: torch.tensor([other == label for other in labels]) for label in angles}
-    means, by_yaw = {}, {}
-    for name, values in figures.items():
-        found = {label: _mean(values[mask]) for label, mask in masks.items()}
-        by_yaw[name] = {label: value for label, value in found.items() if value is not None}
-        whole = _mean(values[turned])
-        if whole is not None:
-            means[name] = whole
-    return means, by_yaw
-
-
-def _mean(values: Tensor) -> float | None:
-    known = values[~values.isnan()]
-    return float(known.mean()) if len(known) else None

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from distilgan.data.face_pairs import FacePairs
 from distilgan.data.images import to_uint8
 from distilgan.evaluation.card import figure
-from distilgan.evaluation.frontal import FRONTAL, ByYaw, FrontalResult, Turn
+from distilgan.evaluation.frontal import FrontalResult, Turn
 from distilgan.evaluation.page import boxes, cost_table, curves, figures, picture_rows, saved, table_row, write_page
+from distilgan.evaluation.people import FRONTAL, ByYaw
 from distilgan.recipe import FrontalRecipe
 from distilgan.runs import read_log
 
@@ -35,6 +37,7 @@ MEANING = {
     "ssim_teacher": "structural similarity with the teacher's picture",
     "perceptual_teacher": "feature distance from the teacher's picture",
     "identity_truth": "cosine of identity features with the true frontal face",
+    "identity_other": "cosine with the nearest gallery face of another person",
     "rank1": "share of pictures whose nearest gallery face is the right person's",
     "asymmetry": "mean difference from the own mirror image",
 }
@@ -84,7 +87,14 @@ def _pictures(pairs: FacePairs, student: Turn, teacher: Turn | None) -> str:
         made.append(("generator" if teacher is None else "student", student(batch.profile, batch.landmarks)))
         named = [(f"person {pairs.identities[person]}", batch.profile), *made, ("truth", batch.frontal)]
         rows += [(name, to_uint8(pictures)) for name, pictures in named]
-    return picture_rows(rows)
+    columns = max((len(pictures) for _, pictures in rows), default=0)
+    return picture_rows([(name, _padded(pictures, columns)) for name, pictures in rows])
+
+
+def _padded(pictures: Tensor, columns: int) -> Tensor:
+    """White pictures after the others, so that all rows are drawn at one scale."""
+    white = torch.full_like(pictures[:1], 255).expand(columns - len(pictures), -1, -1, -1)
+    return torch.cat([pictures, white])
 
 
 def _metric_table(result: FrontalResult) -> str:
@@ -124,7 +134,7 @@ def _angle_plots(result: FrontalResult) -> str:
     plots = []
     for name in ("psnr_truth", "ssim_truth", "identity_truth", "rank1"):
         series = {
-            {"profile": "unturned"}.get(who, who): _points(figures_by_name[name])
+            {"profile": "unturned"}.get(who, who): points_of(figures_by_name[name])
             for who, figures_by_name in result.by_yaw.items()
             if name in figures_by_name
         }
@@ -132,7 +142,7 @@ def _angle_plots(result: FrontalResult) -> str:
     return figures(plots)
 
 
-def _points(by_yaw: ByYaw) -> list[tuple[float, float]]:
+def points_of(by_yaw: ByYaw) -> list[tuple[float, float]]:
     return sorted((float(yaw), value) for yaw, value in by_yaw.items() if yaw != "unknown")
 
 
