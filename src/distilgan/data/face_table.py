@@ -81,6 +81,45 @@ def read_table(text: str) -> list[FaceRow]:
     return rows
 
 
+def read_landmarks(text: str) -> dict[str, Points]:
+    """Landmarks by picture: of pairs.csv (`profile`), or of a table with the column `image` and the ten coordinates or 68 points.
+
+    68 points are columns x0, y0 .. x67, y67 in the order of 300-W.
+
+    Raises:
+        ValueError: says in one line what is wrong, and in which line.
+    """
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    columns = set(reader.fieldnames or [])
+    key = next((k for k in ("image", "profile") if k in columns), None)
+    if key is None:
+        raise ValueError("has no column image (or profile), which names the picture")
+    many = [f"{axis}{i}" for i in range(68) for axis in "xy"]
+    wanted = many if set(many) <= columns else list(COLUMNS[4:])
+    missing = [c for c in wanted if c not in columns]
+    if missing:
+        raise ValueError(f"has no column {missing[0]}; landmarks are {', '.join(COLUMNS[4:])}, or x0, y0 to x67, y67")
+    found: dict[str, Points] = {}
+    for cells in reader:
+        values = [_number(cells[c], c, reader.line_num) for c in wanted]
+        known = [v for v in values if v is not None]
+        if len(known) < len(values):
+            raise ValueError(f"line {reader.line_num}: has {len(known)} of {len(values)} coordinates")
+        points = list(zip(known[::2], known[1::2], strict=True))
+        found[cells[key]] = five_of_68(points) if wanted is many else points
+    return found
+
+
+def five_of_68(points: Points) -> Points:
+    """Eyes, nose tip and mouth corners of the 68 points of 300-W: means of 36-41 and 42-47, then 30, 48, 54."""
+
+    def mean(first: int, last: int) -> tuple[float, float]:
+        chosen = points[first : last + 1]
+        return sum(x for x, _ in chosen) / len(chosen), sum(y for _, y in chosen) / len(chosen)
+
+    return [mean(36, 41), mean(42, 47), points[30], points[48], points[54]]
+
+
 def _number(text: str | None, column: str, line: int) -> float | None:
     if text is None or not text.strip():
         return None

@@ -22,8 +22,11 @@ PATCHES: dict[str, tuple[int, int]] = {
 }  # fmt: skip
 """Width and height of each local pathway's patch, pixels of a picture of 128. Left and right as in the picture."""
 
-TEMPLATE = ((43.0, 40.0), (85.0, 40.0), (64.0, 66.0), (50.0, 88.0), (78.0, 88.0))
-"""Eyes, nose tip and mouth corners of an aligned frontal face, pixels of a picture of 128."""
+TEMPLATE = ((43.0, 40.0), (85.0, 40.0), (64.0, 70.0), (46.0, 88.0), (82.0, 88.0))
+"""Eyes, nose tip and mouth corners of an aligned frontal face, pixels of a picture of 128; means over rendered faces."""
+
+_ABOVE_TIP = 5.0
+"""Pixels of a picture of 128 by which the nose's patch lies above its tip, as in the paper's code."""
 
 DROPOUT = 0.3  # in front of the identity head
 
@@ -222,7 +225,8 @@ def crop(image: Tensor, landmarks: Tensor, name: str) -> Tensor:
 def _corner(landmarks: Tensor, name: str, resolution: int) -> Tensor:
     """Top left pixel (x, y) of a patch, int64 [N, 2]."""
     points = {
-        "left_eye": landmarks[:, 0], "right_eye": landmarks[:, 1], "nose": landmarks[:, 2],
+        "left_eye": landmarks[:, 0], "right_eye": landmarks[:, 1],
+        "nose": landmarks[:, 2] - landmarks.new_tensor([0.0, _ABOVE_TIP * resolution / 128]),
         "mouth": landmarks[:, 3:].mean(1),
     }  # fmt: skip
     half = torch.tensor(patch_size(name, resolution), device=landmarks.device) // 2

@@ -134,9 +134,7 @@ class FaceDetector:
         sides = (every[:, 2:4] - every[:, :2]).repeat(1, 2)
         return _square(every[:, :4] + every[:, 5:] * sides)
 
-    def _refine(
-        self, image: Tensor, boxes: Tensor, name: str, size: int, threshold: float
-    ) -> tuple[Tensor, Tensor]:
+    def _refine(self, image: Tensor, boxes: Tensor, name: str, size: int, threshold: float) -> tuple[Tensor, Tensor]:
         """The boxes that a stage takes for faces, moved by it, [N, 4], and landmarks [N, 5, 2] (or [N, 0])."""
         height, width = image.shape[1:]
         whole = boxes.trunc().int()
