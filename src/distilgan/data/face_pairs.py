@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from distilgan.data.alignment import align
 from distilgan.data.archives import EXTENSIONS, Folder, Zip, builtin_path, is_hidden, open_files
 from distilgan.data.face_table import TABLE, FaceRow, read_table
-from distilgan.data.images import IN_MEMORY, fit_square, pixels_of, to_float, to_rgb8
+from distilgan.data.images import IN_MEMORY, complaint, fit_square, pixels_of, to_float, to_rgb8
 from distilgan.data.multipie import parse_name
 from distilgan.data.sampler import EndlessShuffle
 from distilgan.errors import UserError
@@ -232,7 +232,7 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
             with Image.open(io.BytesIO(self._files.read(name))) as image:
                 rgb = to_rgb8(image)
         except Exception as error:  # Pillow raises many kinds; all mean "not a usable image"
-            self.skipped[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.skipped[name] = complaint(error)
             return None
         points = self._landmarks.get(name)
         if points is None:

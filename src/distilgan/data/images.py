@@ -225,9 +225,7 @@ class ImageSet:
             return None
 
     def _complain(self, name: str, error: Exception) -> None:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "cannot identify image file" in reason:
-            reason = "not an image, whatever its name says"
+        reason = complaint(error)
         if self.strict:
             raise UserError(
                 f"{self.path}: {name} cannot be used ({reason}); mend or remove it, or read without strict"
@@ -251,6 +249,12 @@ class ImageSet:
 def _refuse_tiny(image: Image.Image) -> None:
     if min(image.size) < 2:
         raise ValueError(f"{image.width}x{image.height} pixels is too small")
+
+
+def complaint(error: Exception) -> str:
+    """What Pillow has against a file, in one line."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return "not an image, whatever its name says" if "cannot identify image file" in reason else reason
 
 
 def pixels_of(image: Image.Image) -> Tensor:

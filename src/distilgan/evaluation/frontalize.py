@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,14 @@ from distilgan.data.alignment import Array, align, estimated_yaw
 from distilgan.data.archives import EXTENSIONS, files_below, is_hidden
 from distilgan.data.face_table import TABLE, read_landmarks
 from distilgan.data.grid import picture_grid
-from distilgan.data.images import fit_square, pixels_of, to_float, to_rgb8, to_uint8
+from distilgan.data.images import complaint, fit_square, pixels_of, to_float, to_rgb8, to_uint8
 from distilgan.errors import UserError
 from distilgan.evaluation.frontalizers import Frontalizer, OnnxFrontalizer
 from distilgan.files import write_atomic
 from distilgan.networks.tpgan import PATCHES, crop, patch_size, template
 from distilgan.perception.mtcnn import FaceDetector, installed
 
-Provider = Callable[[str, Tensor], "Array | None"]
+Provider = Callable[[Path, Tensor], "Array | None"]
 CUT_OFF = 0.25
 """Share of the aligned face that may lie beyond the photograph's border."""
 _SHOWN = 192  # px of a face in the side-by-side picture
@@ -76,10 +77,10 @@ def provider(source: Path, table: Path | None, aligned: bool, detect: bool) -> P
     if table is not None:
         return _from_table(table)
     if aligned:
-        return lambda name, pixels: None
+        return lambda path, pixels: None
     if detect or installed():
         detector = FaceDetector()
-        return lambda name, pixels: _found(detector, pixels)
+        return lambda path, pixels: _found(detector, pixels)
     raise UserError(
         f"{source}: where are eyes, nose and mouth? Give --landmarks TABLE.csv, --aligned for crops that are aligned already, or "
         "install a detector: pip install --no-deps facenet-pytorch"
@@ -87,13 +88,17 @@ def provider(source: Path, table: Path | None, aligned: bool, detect: bool) -> P
 
 
 def _from_table(table: Path) -> Provider:
+    """By the path that a row names as seen from the table, else by the file's name if only one row has it."""
     try:
-        known = read_landmarks(table.read_text(encoding="utf-8-sig"))
+        rows = read_landmarks(table.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UserError(f"{table}: {error}") from error
+    by_path = {(table.parent / name).resolve(): points for name, points in rows.items()}
+    names = Counter(path.name for path in by_path)
+    by_name = {path.name: points for path, points in by_path.items() if names[path.name] == 1}
 
-    def landmarks(name: str, pixels: Tensor) -> Array:
-        found = known.get(name) or known.get(Path(name).name)
+    def landmarks(path: Path, pixels: Tensor) -> Array:
+        found = by_path.get(path.resolve()) or by_name.get(path.name)
         if found is None:
             raise ValueError(f"{table} has no landmarks for it")
         return np.asarray(found, np.float64)
@@ -141,11 +146,9 @@ def _one(
             grey = image.mode in ("1", "L", "LA", "I", "I;16", "F")
             rgb = to_rgb8(image)
     except Exception as error:  # Pillow raises many kinds; all mean "not a usable image"
-        raise ValueError(
-            f"not a usable image ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        ) from error
+        raise ValueError(f"not a usable image ({complaint(error)})") from error
     pixels, size = pixels_of(rgb), turn.resolution
-    points, notes, yaw = landmarks(name, pixels), [], None
+    points, notes, yaw = landmarks(path, pixels), [], None
     if grey:
         notes.append("grey; the network learnt from colour")
     if points is None:

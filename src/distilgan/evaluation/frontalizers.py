@@ -13,8 +13,9 @@ from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError
 from distilgan.evaluation.cost import network_cost, timed_cost
 from distilgan.evaluation.onnx_session import onnx_facts, open_session
+from distilgan.networks.pretrained import read_config
 from distilgan.networks.tpgan import TPGAN
-from distilgan.runs import load_model
+from distilgan.runs import generator_folder, load_model
 
 
 @dataclass
@@ -87,3 +88,16 @@ def open_frontalizer(name: str, device: str = "cpu", threads: int | None = None)
     if path.suffix == ".onnx":
         return OnnxFrontalizer(path, name, threads)
     return Frontalizer(load_model(name, TPGAN), name, device)
+
+
+def trained_yaws(turn: Frontalizer | OnnxFrontalizer) -> tuple[float, float] | None:
+    """The angles that a network learnt from, degrees; None where that is not recorded."""
+    try:
+        # A file lies in the folder export/ of the run that made it.
+        folder = (
+            turn.path.parent.parent / "student" if isinstance(turn, OnnxFrontalizer) else generator_folder(turn.name)
+        )
+        first, last = read_config(folder)["yaw"]
+        return float(first), float(last)
+    except (UserError, ValueError, LookupError, TypeError):
+        return None

@@ -140,12 +140,12 @@ class FaceDetector:
         whole = boxes.trunc().int()
         first, last = whole[:, :2].clamp(min=1), torch.minimum(whole[:, 2:], torch.tensor([width, height]))
         inside = (last > first - 1).all(1)
-        boxes, first, last = boxes[inside], first[inside].tolist(), last[inside].tolist()
-        if not len(boxes):
+        boxes, corners = boxes[inside], torch.cat([first, last], 1)[inside].tolist()
+        if not corners:
             return boxes, torch.zeros(0, 5, 2)
         cuts = [
             F.interpolate(image[None, :, top - 1 : bottom, left - 1 : right], size=(size, size), mode="area")
-            for (left, top), (right, bottom) in zip(first, last, strict=True)
+            for left, top, right, bottom in corners
         ]
         logits, moves, *points = self.stages[name](torch.cat(cuts))
         scores = logits.softmax(1)[:, 1]

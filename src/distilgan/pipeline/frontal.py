@@ -58,6 +58,10 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
     def facts(self) -> dict[str, Any]:
         return teacher_facts(self.recipe.teacher if isinstance(self.recipe, MetaKDRecipe) else None)
 
+    def learnt(self, data: FacePairs) -> dict[str, Any]:
+        known = data.yaw[~data.yaw.isnan()]
+        return {"yaw": [float(known.min()), float(known.max())]} if len(known) else {}
+
     def finish(self, run: Run, data: FacePairs, device: str) -> None:
         export(run)
         result = self._measure(run, data, device)

@@ -52,6 +52,10 @@ class Kind(ABC, Generic[R, D]):
     def facts(self) -> dict[str, Any]:
         """What a student's config.json says of its teacher and lessons."""
 
+    def learnt(self, data: D) -> dict[str, Any]:
+        """What config.json says of the data."""
+        return {}
+
     # Facts that a finished student must still agree with, and what to say if it does not.
     changes: ClassVar[dict[str, str]] = {"teacher_sha256": "its teacher has other weights or another config"}
 

@@ -103,7 +103,9 @@ def _trained(run: Run, kind: Kind[Any, Any]) -> bool:
 
 def _train(run: Run, kind: Kind[Any, Any], method: Method[Any, Any], data: Any, hardware: Hardware) -> None:
     r = run.recipe
-    origin = kind.facts() if first_process() else {}  # now: a store may be gone when the training ends
+    origin = (
+        {**kind.facts(), **kind.learnt(data)} if first_process() else {}
+    )  # now: a store may be gone when the training ends
     average = fit(method, r, run.path, r.seed, hardware)
     if not first_process():
         return

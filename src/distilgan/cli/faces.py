@@ -1,0 +1,48 @@
+"""Verbs for faces."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distilgan.cli.options import Device, check_device
+from distilgan.errors import UserError
+
+
+def frontalize(
+    model: Annotated[str, typer.Argument(help="Run, folder of a TP-GAN, its .onnx, or builtin:NAME.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A photo, or a folder of them.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder.")],
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of eyes, nose, mouth corners; default: pairs.csv beside the photos.", show_default=False
+        ),
+    ] = None,
+    aligned: Annotated[bool, typer.Option("--aligned", help="The photos are aligned crops already.")] = False,
+    detect: Annotated[bool, typer.Option("--detect", help="Find faces with facenet-pytorch's weights.")] = False,
+    device: Device = "cpu",
+) -> None:
+    """Turn faces to the front: NAME.png, with how it came about in NAME.steps.png, and a list of all in faces.csv."""
+    check_device(device)
+    from distilgan.evaluation import frontalize as turning
+    from distilgan.evaluation.frontalizers import open_frontalizer, trained_yaws
+    from distilgan.files import disk_full_is_a_message
+
+    turn = open_frontalizer(model, device)
+    provider = turning.provider(source, landmarks, aligned, detect)
+    made, failed = 0, 0
+    with disk_full_is_a_message(out):
+        for face in turning.frontalize(turn, source, out, provider, trained_yaws(turn)):
+            made, failed = made + (not face.failed), failed + face.failed
+            notes = f": {'; '.join(face.notes)}" if face.notes else ""
+            if face.failed:
+                print(f"{face.name}: not turned{notes}", file=sys.stderr)
+            elif notes:
+                print(f"{face.name}{notes}", file=sys.stderr)
+    if not made:
+        raise UserError(f"{source}: none of its {failed} pictures could be turned; {out / turning.REPORT} says why")
+    print(f"{out}: {made} faces turned, {failed} pictures left out")
