@@ -37,12 +37,28 @@ def evaluate(
         float | None,
         typer.Option(help="And the teacher's; default: that of its pairs.", min=-2, max=2, show_default=False),
     ] = None,
+    identity: Annotated[
+        str | None, typer.Option(help="Of turned faces: network that tells people apart.", show_default=False)
+    ] = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Measure generated images: fidelity, agreement with the teacher, cost. A run is measured as its recipe says."""
+    """Measure generated images or turned faces: quality, agreement with the teacher, cost. A run as its recipe says."""
     check_device(device)
     from dataclasses import asdict
+
+    from distilgan.evaluation.frontal_run import turns_faces
+
+    if turns_faces(source):
+        for_others = {
+            "--samples": samples, "--reference": reference, "--extractor": extractor, "--truncation": truncation,
+            "--teacher-truncation": teacher_truncation,
+        }  # fmt: skip
+        if wrong := [name for name, value in for_others.items() if value is not None]:
+            raise UserError(f"{wrong[0]}: {source} turns faces; it takes --data, --teacher and --identity")
+        return _evaluate_frontal(source, data, teacher, identity, device, json)
+    if identity is not None:
+        raise UserError(f"--identity: {source} turns no faces; leave it out")
 
     from distilgan.evaluation.card import figure
     from distilgan.evaluation.evaluate import evaluate as measure
@@ -71,14 +87,36 @@ def evaluate(
     print_costs(result.cost)
 
 
+def _evaluate_frontal(
+    source: str, data: str | None, teacher: str | None, identity: str | None, device: str, json: bool
+) -> None:
+    from dataclasses import asdict
+
+    from distilgan.evaluation.card import figure
+    from distilgan.evaluation.frontal_run import evaluate_named
+
+    result = evaluate_named(source, data, teacher, identity, device)
+    if json:
+        return print_json(asdict(result))
+    for name, value in result.metrics.items():
+        beside = [
+            f"{who} {figure(o[name])}"
+            for who, o in (("teacher", result.teacher), ("unturned", result.profile))
+            if name in o
+        ]
+        print(f"{name:20} {figure(value):>10}   {'   '.join(beside)}")
+    print_costs(result.cost)
+
+
 def profile(
-    target: Annotated[str, typer.Argument(help="Run, generator folder, ONNX file, or stylegan2: a network by name.")],
+    target: Annotated[str, typer.Argument(help="Run, folder, ONNX file, or a network by name: stylegan2, tpgan.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
             show_default=False,
-            help="Of stylegan2: resolution, channel_base, channel_max, keep, z_dim, w_dim, mapping_layers.",
+            help="Of stylegan2: resolution, channel_base, channel_max, keep, z_dim, w_dim, mapping_layers. Of tpgan: preset "
+            "(teacher, report-student, light, tiny), resolution, width, local_width, fused, z_dim, identities.",
         ),
     ] = None,
     runs: Annotated[int, typer.Option(help="Timed forwards.", min=1)] = 20,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from distilgan.data.archives import data_sha256, same_set
+from distilgan.data.archives import builtin_path, data_sha256, same_set
 from distilgan.data.face_pairs import FacePairs
 from distilgan.errors import UserError
 from distilgan.evaluation.frontal import FrontalProtocol, FrontalResult, evaluate_frontal
 from distilgan.evaluation.frontalizers import Frontalizer, open_frontalizer
+from distilgan.evaluation.onnx_session import open_session
 from distilgan.evaluation.protocol import versions
 from distilgan.files import file_sha256
-from distilgan.networks.pretrained import network_sha256
+from distilgan.networks.pretrained import network_sha256, read_config
+from distilgan.networks.tpgan import TPGAN
 from distilgan.perception.identity import IdentityFeatures, open_identity
 from distilgan.recipe import FrontalRecipe
-from distilgan.runs import generator_folder
+from distilgan.runs import generator_folder, is_run, open_run
 
 
 def protocol_of(recipe: FrontalRecipe) -> FrontalProtocol:
@@ -29,6 +33,41 @@ def protocol_of(recipe: FrontalRecipe) -> FrontalProtocol:
         perceptual=e.perceptual,
         latency_runs=e.latency_runs,
     )
+
+
+def turns_faces(name: str) -> bool:
+    """Whether `name` is a TP-GAN: a run's, a folder or an exported file."""
+    path = builtin_path(name)
+    if path.suffix == ".onnx" and path.is_file():
+        return "landmarks" in {i.name for i in open_session(path).get_inputs()}
+    if is_run(path):
+        return isinstance(open_run(path).recipe, FrontalRecipe)
+    return (path / "config.json").is_file() and read_config(path).get("family") == TPGAN.family
+
+
+def evaluate_named(
+    name: str, data: str | None, teacher: str | None, identity: str | None, device: str = "cpu"
+) -> FrontalResult:
+    """Measure what `name` makes of `data`; where something is not given (None), as the run's recipe says.
+
+    Raises:
+        UserError: no data is named, or it holds people of the training set.
+    """
+    recipe = open_run(Path(name)).recipe if is_run(Path(name)) else None
+    if isinstance(recipe, FrontalRecipe):
+        protocol, teacher = protocol_of(recipe), teacher or recipe.compared_with
+        if data is not None:
+            held_out = None if not same_set(data, recipe.data.path) else False
+            protocol = replace(protocol, data=data, held_out=held_out, limit=None)
+    elif data is None:
+        raise UserError(f"{name}: give --data with pairs of faces to measure on")
+    else:
+        protocol = FrontalProtocol(data=data, resolution=open_frontalizer(name).resolution)
+    protocol = replace(protocol, device=device, identity=identity or protocol.identity)
+    pairs = FacePairs(protocol.data, protocol.resolution, limit=protocol.limit)
+    result = measure_frontal(name, pairs, protocol, teacher)
+    result.protocol |= frontal_hashes(name, protocol, teacher)
+    return result
 
 
 def identity_features(name: str | None) -> IdentityFeatures | None:

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError, near_names
+from distilgan.evaluation.cost import network_cost
 from distilgan.evaluation.evaluate import measure_cost
+from distilgan.evaluation.frontalizers import OnnxFrontalizer
+from distilgan.evaluation.onnx_session import open_session
 from distilgan.evaluation.sources import Generator, OnnxFile
 from distilgan.networks.generator import ImageGenerator
+from distilgan.networks.pretrained import Pretrained
 from distilgan.networks.slicing import thinned
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
+from distilgan.networks.tpgan import PRESETS, TPGAN, tpgan_config
 from distilgan.runs import load_model
 
-_NUMBERS = {
-    "resolution": 256,
-    "channel_base": 32768,
-    "channel_max": 512,
-    "z_dim": 512,
-    "w_dim": 512,
-    "mapping_layers": 8,
-}
+Values = dict[str, Any]
 
 
 def profile_target(target: str, overrides: list[str], runs: int = 20, threads: int | None = None) -> dict[str, Any]:
     """Parameters, MACs, peak activation memory and latency of a run, a folder, an ONNX file or a network by name.
 
     Args:
-        overrides: for a network by name, `key=value` of resolution, channel_base, channel_max, keep, z_dim, w_dim,
-            mapping_layers.
+        overrides: for a network by name, `key=value` of what `NETWORKS` lists.
 
     Raises:
         UserError: unknown name or key.
@@ -38,41 +36,97 @@ def profile_target(target: str, overrides: list[str], runs: int = 20, threads: i
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        return measure_cost(_source(target, overrides, threads), runs)
+        return _cost(target, overrides, runs, threads)
     finally:
         torch.set_num_threads(before)
 
 
-def _source(target: str, overrides: list[str], threads: int | None) -> Generator | OnnxFile:
+def _cost(target: str, overrides: list[str], runs: int, threads: int | None) -> dict[str, Any]:
     path = builtin_path(target)
-    if target != "stylegan2" or path.exists():
-        if overrides:
-            raise UserError(f"{overrides[0]}: keys are for a network by name, not for {target}")
-        if not path.exists():
-            raise UserError(
-                f"{target}: no such file or folder, and not a known network{near_names(target, ['stylegan2'])}"
-            )
-        return (
-            OnnxFile(path, target, threads)
-            if path.suffix == ".onnx"
-            else Generator(load_model(target, ImageGenerator), target)
-        )
-    values: dict[str, float] = {**_NUMBERS, "keep": 1.0}
+    if target in NETWORKS and not path.exists():
+        network = _by_name(target, overrides)
+        return network_cost(network, network.sample_inputs(1), runs)
+    if overrides:
+        raise UserError(f"{overrides[0]}: keys are for a network by name, not for {target}")
+    if not path.exists():
+        raise UserError(f"{target}: no such file or folder, and not a known network{near_names(target, NETWORKS)}")
+    if path.suffix == ".onnx":
+        if "landmarks" in {i.name for i in open_session(path).get_inputs()}:
+            return OnnxFrontalizer(path, target, threads).cost(runs)
+        return measure_cost(OnnxFile(path, target, threads), runs)
+    network = load_model(target, Pretrained)
+    if isinstance(network, ImageGenerator):
+        return measure_cost(Generator(network, target), runs)
+    return network_cost(network, network.sample_inputs(1), runs)
+
+
+def _stylegan2(v: Values) -> Pretrained:
+    channels = thinned(channel_list(v["resolution"], v["channel_base"], v["channel_max"]), v["keep"])
+    return StyleGAN2(StyleGAN2Config(v["resolution"], channels, v["z_dim"], v["w_dim"], v["mapping_layers"]))
+
+
+def _tpgan(v: Values) -> Pretrained:
+    if v["preset"] not in PRESETS:
+        raise ValueError(f"preset={v['preset']}: is unknown{near_names(v['preset'], PRESETS)}")
+    given = {k: v[k] for k in ("width", "local_width", "fused") if v[k] is not None}
+    common = {k: v[k] for k in ("resolution", "z_dim", "identities")}
+    return TPGAN(tpgan_config(**{**PRESETS[v["preset"]], **given, **common}))
+
+
+# Name -> the keys that it takes, with their defaults (null: as the preset has it), and what makes it of them.
+NETWORKS: dict[str, tuple[Values, Callable[[Values], Pretrained]]] = {
+    "stylegan2": (
+        {
+            "resolution": 256,
+            "channel_base": 32768,
+            "channel_max": 512,
+            "keep": 1.0,
+            "z_dim": 512,
+            "w_dim": 512,
+            "mapping_layers": 8,
+        },
+        _stylegan2,
+    ),
+    "tpgan": (
+        {
+            "preset": "teacher",
+            "resolution": 128,
+            "width": None,
+            "local_width": None,
+            "fused": None,
+            "z_dim": 64,
+            "identities": 347,
+        },
+        _tpgan,
+    ),
+}
+_SHARES = ("keep",)  # at most 1
+_FLOATS = ("keep", "width", "local_width")
+_MAY_BE_0 = {"tpgan": ("z_dim", "identities")}
+
+
+def _by_name(name: str, overrides: list[str]) -> Pretrained:
+    defaults, make = NETWORKS[name]
+    values = dict(defaults)
     for override in overrides:
         key, separator, text = override.partition("=")
         if key not in values or not separator:
             raise UserError(f"unknown key {key!r}{near_names(key, values)}")
-        try:
-            values[key] = float(text) if key == "keep" else int(text)
-        except ValueError as error:
-            raise UserError(f"{override}: expected a number") from error
-        if values[key] <= 0 or (key == "keep" and values[key] > 1):
-            raise UserError(f"{override}: must be above 0{' and at most 1' if key == 'keep' else ''}")
-    n = {k: int(values[k]) for k in _NUMBERS}
+        lowest = 0 if key in _MAY_BE_0.get(name, ()) else None
+        values[key] = text if isinstance(defaults[key], str) else _number(key, text, lowest)
+    torch.manual_seed(0)
     try:
-        channels = thinned(channel_list(n["resolution"], n["channel_base"], n["channel_max"]), values["keep"])
-        config = StyleGAN2Config(n["resolution"], channels, n["z_dim"], n["w_dim"], n["mapping_layers"])
+        return make(values)
     except ValueError as error:
         raise UserError(str(error)) from error
-    torch.manual_seed(0)
-    return Generator(StyleGAN2(config), target)
+
+
+def _number(key: str, text: str, lowest: int | None) -> float:
+    """Above 0, or from `lowest` on; shares at most 1."""
+    try:
+        value = float(text) if key in _FLOATS else int(text)
+    except ValueError as error:
+        raise UserError(f"{key}={text}: expected a number") from error
+    if not (value > 0 or value == lowest) or (key in _SHARES and value > 1):
+        raise UserError(f"{key}={text}: must be above 0{' and at most 1' if key in _SHARES else ''}")
+    return value
