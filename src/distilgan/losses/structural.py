@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
+WINDOW = 11
+"""Pixels; smaller pictures have no structural similarity."""
+_SIGMA, _K1, _K2 = 1.5, 0.01, 0.03
 
 
 def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
@@ -16,7 +18,7 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
     window fits, and over channels. Source: Wang et al., "Image Quality Assessment", 2004, equation 13.
     """
     x, y = (first.float() + 1) / 2, (second.float() + 1) / 2
-    offsets = torch.arange(_WINDOW, device=x.device, dtype=torch.float32) - _WINDOW // 2
+    offsets = torch.arange(WINDOW, device=x.device, dtype=torch.float32) - WINDOW // 2
     taps = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
     taps = taps / taps.sum()
     channels = x.shape[1]

@@ -92,6 +92,7 @@ class AdversarialMethod(LatentMethod):
             self._train_discriminator(reals, inputs, draws, kept, report)
 
         self.discriminator.requires_grad_(False)
+        self._begin_balance(draws)
         averages = []
         for i, (given, draw) in enumerate(zip(inputs, draws, strict=True)):
             with self._sync("generator", last=i == len(inputs) - 1):
@@ -99,15 +100,16 @@ class AdversarialMethod(LatentMethod):
                 terms = self.terms(views, draw)
                 if "gan" in self.weights:
                     terms = {"gan": self._generator_gan(views.image, draw), **terms}
-                loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
-                self.engine.backward(loss / len(inputs))
+                self._backward(terms, len(inputs))
             averages.append(views.w[: draw.count].detach()[:, 0].float().mean(0))
             add_terms(report, terms, 1 / len(inputs))
         del kept, views
         self._track_average(torch.stack(averages).mean(0))
         if self.regularisation.path_length and self.steps % self.regularisation.path_length_interval == 0:
             self._regularise_paths(draws, report)
-        self._update("generator", report)
+        self._balanced_update(
+            draws, report, lambda: [self._terms_now(g, d) for g, d in zip(inputs, draws, strict=True)]
+        )
         self.steps += 1
         return report
 
@@ -129,6 +131,9 @@ class AdversarialMethod(LatentMethod):
                 self.engine.backward(loss / len(reals))
             add_terms(report, terms, 1 / len(reals))
         self._update("discriminator", report)
+
+    def _terms_now(self, given: dict[str, Any], draws: Draws) -> Terms:
+        return self.terms(self._generate(given), draws)
 
     def _generate(self, given: dict[str, Any]) -> Views:
         with self.engine.autocast():
@@ -179,7 +184,7 @@ class AdversarialMethod(LatentMethod):
                 y = draw.normal(*self.generator.image_shape)
                 own = draw.count_below(half)
                 first = max(1, own)  # a share without any takes part with weight 0, as other processes wait for it
-                given = {k: _first(v, first) for k, v in given.items()}
+                given = {k: first_samples(v, first) for k, v in given.items()}
                 # Added to w, so that w has a gradient also where the mapping network does not train.
                 given["offset"] = torch.zeros(first, c.num_ws, c.w_dim, device=y.device, requires_grad=True)
                 views = self._generate(given)
@@ -202,11 +207,12 @@ class AdversarialMethod(LatentMethod):
         self.generator.mapping.w_avg.lerp_(self.engine.mean_over_processes(w), max(0.002, 1 / (self.steps + 1)))
 
 
-def _first(value: Any, n: int) -> Any:
+def first_samples(value: Any, n: int) -> Any:
+    """The first `n` samples of a tensor, or of those in a list or tuple."""
     if isinstance(value, Tensor):
         return value[:n]
     if isinstance(value, list):
-        return [_first(v, n) for v in value]
+        return [first_samples(v, n) for v in value]
     if isinstance(value, tuple):
-        return tuple(_first(v, n) for v in value)
+        return tuple(first_samples(v, n) for v in value)
     return value

@@ -11,31 +11,31 @@ from torch import Tensor, nn
 
 from distilgan.balancing import DWA, FAMO, Balancer, GradNorm, MetaKD, Seen, Uncertainty, Wants
 from distilgan.balancing.probe import Gradients, adam_scaling, angles, gradients, norm
-from distilgan.recipe import Balancing, Training
+from distilgan.errors import UserError
+from distilgan.losses.frontal import absolute
+from distilgan.losses.structural import WINDOW, structural_similarity
+from distilgan.recipe import Balancing, DistillRecipe
 
 _EPOCHS = 20  # of DWA in a run, if its recipe does not say how long one is
 
 
-def build_balancer(b: Balancing, base: Mapping[str, float], training: Training, seed: int) -> Balancer | None:
-    """The balancer of a recipe; None where the weights are fixed.
-
-    Args:
-        base: name of each balanced loss -> its weight in the recipe; those with weight 0 take no part.
-    """
-    base = {name: weight for name, weight in base.items() if weight}
-    if b.kind == "fixed" or len(base) < 2:
+def build_balancer(recipe: DistillRecipe) -> Balancer | None:
+    """The balancer of a recipe; None where the weights are fixed."""
+    b, t = recipe.balancer, recipe.training
+    base = {name: weight for name, weight in recipe.balanced().items() if weight}
+    if b.kind == "fixed":
         return None
     if b.kind == "uncertainty":
         return Uncertainty(base, b.rate)
     if b.kind == "dwa":
-        return DWA(base, b.interval or max(1, training.images // _EPOCHS), b.temperature)
+        return DWA(base, b.interval or max(1, t.images // _EPOCHS), b.temperature)
     if b.kind == "gradnorm":
         return GradNorm(base, b.rate, b.alpha, b.every)
     if b.kind == "famo":
         return FAMO(base, b.rate, b.decay)
     return MetaKD(
         base, b.rate, every=b.every, warmup=b.warmup, floor=b.floor, entropy=b.entropy, smoothing=b.smoothing,
-        signals=b.signals, seed=seed,
+        signals=b.signals, seed=recipe.seed,
     )  # fmt: skip
 
 
@@ -96,12 +96,12 @@ class Balance:
                 direction = [self.mean(g) for g in gradients(meta(), self.parameters)]
             self._alignment = angles(each, direction, scaling).double().cpu()
 
-    def after_update(self, again: Callable[[], Mapping[str, Tensor]]) -> None:
-        """The student has moved; `again` gives the same batch's terms as they are now."""
+    def after_update(self, again: Callable[[], Sequence[Mapping[str, Tensor]]]) -> None:
+        """The student has moved; `again` gives the same micro-batches' terms as they are now."""
         after = None
         if self._wants.after:
             with torch.no_grad():
-                after = self._of(again())
+                after = torch.stack([self._of(terms) for terms in again()]).mean(0)
         self.balancer.update(
             Seen(self._seen, self._seen / self.images, self._losses, self._norms, self._alignment, after)
         )
@@ -133,6 +133,20 @@ class Balance:
         finally:
             with torch.no_grad():
                 torch._foreach_copy_(self.parameters, kept)
+
+
+def meta_distance(b: Balancing, made: Tensor, target: Tensor) -> Tensor:
+    """m₁ mean |S - T| + m₂ (1 - SSIM(S, T)) of pictures [N, 3, R, R] in [-1, 1].
+
+    Raises:
+        UserError: pictures too small for SSIM.
+    """
+    loss = b.meta_pixel * absolute(made, target)
+    if not b.meta_structure:
+        return loss
+    if made.shape[-1] < WINDOW:
+        raise UserError(f"balancer.meta_structure: pictures of {made.shape[-1]} px are too small for SSIM; set it to 0")
+    return loss + b.meta_structure * (1 - structural_similarity(made, target).mean())
 
 
 @contextmanager

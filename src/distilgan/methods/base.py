@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distilgan.balancing import Balancer
-from distilgan.methods.balance import Balance
+from distilgan.methods.balance import Balance, statistics_kept
 from distilgan.methods.draws import Draws
 from distilgan.networks.pretrained import Pretrained
 from distilgan.recipe import Optimiser, Training
@@ -152,6 +152,27 @@ class Method(ABC, Generic[B, G]):
             self.weights = {**self.weights, **self.balance.weigh(terms, parts)}
         loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
         self.engine.backward(loss / parts)
+
+    def _begin_balance(self, draws: list[Draws]) -> None:
+        if self.balance is not None:
+            self.balance.begin(self.steps, draws[0].images)
+
+    def _balanced_update(self, draws: list[Draws], report: Terms, again: Callable[[], list[Terms]]) -> None:
+        """Move the generator, and the balancer after it; `again` gives the micro-batches' balanced terms as they are then."""
+        if self.balance is not None:
+            self.balance.before_update(lambda: self.meta_loss(draws[0]))
+        self._update("generator", report)
+        if self.balance is not None:
+
+            def unmoved() -> list[Terms]:
+                with statistics_kept(self.generator):
+                    return again()
+
+            self.balance.after_update(unmoved)
+
+    def meta_loss(self, draws: Draws) -> Tensor:
+        """What a student's step is to lower: how far it is from the teacher on what it is not trained on."""
+        raise NotImplementedError
 
     def _update(self, name: str, report: Terms) -> None:
         network = self.trainable()[name]

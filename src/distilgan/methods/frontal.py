@@ -76,8 +76,7 @@ class FrontalMethod(Method[FaceBatch, TPGAN]):
             self._train_critic(batches, noise, draws, kept, report)
         if moves:
             self.discriminator.requires_grad_(False)
-            if self.balance is not None:
-                self.balance.begin(self.steps, draws[0].images)
+            self._begin_balance(draws)
             for i, (batch, z, draw) in enumerate(zip(batches, noise, draws, strict=True)):
                 with self._sync("generator", last=i == len(batches) - 1):
                     view = kept or self._look(batch, z, graph=True)
@@ -93,7 +92,11 @@ class FrontalMethod(Method[FaceBatch, TPGAN]):
     def _update_generator(
         self, batches: list[FaceBatch], noise: list[Tensor | None], draws: list[Draws], report: Terms
     ) -> None:
-        self._update("generator", report)
+        def again() -> list[Terms]:
+            views = [self._look(batch, z, graph=False) for batch, z in zip(batches, noise, strict=True)]
+            return [self.terms(view, draw) for view, draw in zip(views, draws, strict=True)]
+
+        self._balanced_update(draws, report, again)
 
     def _look(self, batch: FaceBatch, z: Tensor | None, graph: bool) -> View:
         with torch.set_grad_enabled(graph), self.engine.autocast():

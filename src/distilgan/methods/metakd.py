@@ -33,8 +33,7 @@ from torch import Tensor, nn
 from distilgan.data.face_pairs import FaceBatch, FacePairs
 from distilgan.errors import UserError
 from distilgan.losses.frontal import absolute, identity_distance, normalised_features, patches
-from distilgan.losses.structural import structural_similarity
-from distilgan.methods.balance import build_balancer
+from distilgan.methods.balance import build_balancer, meta_distance
 from distilgan.methods.base import Terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.frontal import FrontalMethod, View, patches_of, sizes_of
@@ -82,10 +81,9 @@ class MetaKD(FrontalMethod):
         )  # fmt: skip
         self.scales, self.meta = n.scales, balancer
         self.adapters = Adapters(student.config, like.config) if n.feature else None
-        balanced = {"pixel": n.pixel, "local": n.local, "feature": n.feature}
         others = {"gan": n.gan, "identity": n.identity, "cross_entropy": n.cross_entropy}
-        self.weights = {name: weight for name, weight in {**balanced, **others}.items() if weight}
-        self.balancer = build_balancer(balancer, balanced, recipe.training, recipe.seed)
+        self.weights = {name: weight for name, weight in {**recipe.balanced(), **others}.items() if weight}
+        self.balancer = build_balancer(recipe)
         self.lookahead = balancer.lookahead
 
     # -- the objective -------------------------------------------------------------------------------------------------
@@ -123,9 +121,7 @@ class MetaKD(FrontalMethod):
             if b.meta_target == "teacher" and self.teacher is not None:
                 with torch.no_grad():
                     target = self.teacher(batch.profile, batch.landmarks).float()
-        loss = b.meta_pixel * absolute(made, target)
-        if b.meta_structure:
-            loss = loss + b.meta_structure * (1 - structural_similarity(made, target).mean())
+        loss = meta_distance(b, made, target)
         if b.meta_identity and self.identity_network is not None:
             with self.engine.autocast():
                 seen = self.identity_network(made.float()), self.identity_network(target)
@@ -144,14 +140,9 @@ class MetaKD(FrontalMethod):
     def _update_generator(
         self, batches: list[FaceBatch], noise: list[Tensor | None], draws: list[Draws], report: Terms
     ) -> None:
-        if self.balance is not None:
-            self.balance.before_update(lambda: self.meta_loss(draws[0]))
-        self._update("generator", report)
+        super()._update_generator(batches, noise, draws, report)
         if self._trains_adapters:
             self._update("adapters", report)
-        if self.balance is not None:
-            views = (self._look(batch, z, graph=False) for batch, z in zip(batches, noise, strict=True))
-            self.balance.after_update(lambda: _mean([self.terms(view, draws[0]) for view in views]))
 
     @property
     def _trains_adapters(self) -> bool:
@@ -216,7 +207,3 @@ def thinned(teacher: TPGANConfig, student: FrontalStudent, identities: int) -> T
         z_dim=t.z_dim,
         identities=identities,
     )
-
-
-def _mean(terms: list[Terms]) -> Terms:
-    return {name: torch.stack([t[name] for t in terms]).mean() for name in terms[0]}

@@ -13,6 +13,7 @@ weights 1, 3, 3, 30); Liu et al., "Content-Aware GAN Compression", CVPR 2021 (sl
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 
 from distilgan.errors import UserError
 from distilgan.losses.latent_direction import latent_offsets, sefa_directions, similarity_divergence
-from distilgan.methods.adversarial import AdversarialMethod, Views
+from distilgan.methods.adversarial import AdversarialMethod, Views, first_samples
+from distilgan.methods.balance import build_balancer, meta_distance
 from distilgan.methods.base import Terms
 from distilgan.methods.channel_scores import channel_scores
 from distilgan.methods.draws import Draws
@@ -41,6 +43,8 @@ class StyleKD(AdversarialMethod):
     def __init__(self, recipe: StyleKDRecipe, device: str | torch.device = "cpu") -> None:
         super().__init__(recipe.regularisation, recipe.optimiser, recipe.training)
         self.weights = {k: v for k, v in recipe.losses.model_dump().items() if v}
+        self.balancer, self.balancing = build_balancer(recipe), recipe.balancer
+        self.lookahead = recipe.balancer.lookahead
         model = _load_teacher(recipe)
         self.teacher = model if recipe.teacher else None
         self.teacher_name = recipe.teacher
@@ -92,6 +96,18 @@ class StyleKD(AdversarialMethod):
             d = self.direction
             terms["latent_direction"] = similarity_divergence(theirs, ours, d.group, d.temperature)
         return terms
+
+    def meta_loss(self, draws: Draws) -> Tensor:
+        """Distance of the pictures of new latents."""
+        assert self.teacher is not None
+        given = style_inputs(self.generator, draws, self.style_mixing)
+        count = math.ceil(self.balancing.meta_share * draws.count)
+        given = {key: first_samples(value, count) for key, value in given.items()}
+        with self.engine.autocast():
+            made = self.generator(**given)
+            with torch.no_grad():
+                target = self.teacher(**given)
+        return meta_distance(self.balancing, made.float(), target.float())
 
     # -- what the loop asks ------------------------------------------------------------------------------------------
 

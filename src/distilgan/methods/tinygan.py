@@ -35,6 +35,7 @@ from distilgan.losses.feature_matching import (
     moment_distance,
     pixel_distance,
 )
+from distilgan.methods.balance import build_balancer, meta_distance, statistics_kept
 from distilgan.methods.base import Terms, add_terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.latent import LatentMethod
@@ -86,6 +87,8 @@ class TinyGANDistillation(LatentMethod):
             )
         self.moments: Moments | None = None
         self.weights = self._weights(0)
+        self.balancer, self.balancing = build_balancer(recipe), recipe.balancer
+        self.lookahead = recipe.balancer.lookahead
 
     # -- one step ----------------------------------------------------------------------------------------------------
 
@@ -112,16 +115,18 @@ class TinyGANDistillation(LatentMethod):
 
         # In eval mode its spectral norm stands still: teacher's and student's features come from the same critic.
         self.discriminator.requires_grad_(False).eval()
+        self._begin_balance(draws)
         for i, lesson in enumerate(lessons):
             with self._sync("generator", last=i == len(lessons) - 1):
                 own, random = kept or (self._own(lesson), self._random(lesson, True) if judged else None)
                 terms = self._student_terms(lesson, own, random if judged else None, adversarial)
                 if terms:
-                    loss = torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
-                    self.engine.backward(loss / len(lessons))
+                    self._backward(terms, len(lessons))
             add_terms(report, terms, 1 / len(lessons))
         if terms:
-            self._update("generator", report)
+            self._balanced_update(
+                draws, report, lambda: [self._student_terms(x, self._own(x), None, False) for x in lessons]
+            )
         self.steps += 1
         return report
 
@@ -165,6 +170,14 @@ class TinyGANDistillation(LatentMethod):
             scores, _ = self._judge(self.discriminator, random, lesson.random_label, lesson)
             terms["gan"] = generator_hinge(scores)
         return terms
+
+    def meta_loss(self, draws: Draws) -> Tensor:
+        """Distance of the pictures of new latents and classes."""
+        count = math.ceil(self.balancing.meta_share * draws.count)
+        z, label = (x[:count] for x in self.teaching.inputs(draws))
+        with self.engine.autocast(), statistics_kept(self.generator):
+            made: Tensor = self.generator(z, label)
+        return meta_distance(self.balancing, made.float(), self.teaching.pictures(z, label).float())
 
     # -- pictures, scores, features ----------------------------------------------------------------------------------
 

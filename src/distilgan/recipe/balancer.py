@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from distilgan.recipe.base import Section
+from distilgan.recipe.section import Section
 
 Kind = Literal["fixed", "uncertainty", "dwa", "gradnorm", "famo", "metakd"]
 _METAKD = frozenset({
@@ -45,14 +45,14 @@ class Balancing(Section):
     lookahead: float = Field(
         0.0, ge=0, le=1, description="metakd: share of the student's step that is taken before the meta-loss is read"
     )
-    held_out: float = Field(0.1, gt=0, lt=1, description="metakd: share of the people kept for the meta-loss")
+    held_out: float = Field(0.1, gt=0, lt=1, description="metakd of faces: share of the people kept for the meta-loss")
     meta_share: float = Field(0.5, gt=0, le=1, description="metakd: size of the meta batch, in batches")
     meta_target: Literal["teacher", "truth"] = Field(
-        "teacher", description="metakd: what the meta-loss compares the student with"
+        "teacher", description="metakd of faces: what the meta-loss compares the student with"
     )
     meta_pixel: float = Field(1.0, ge=0, description="metakd: weight of the mean absolute difference in the meta-loss")
     meta_structure: float = Field(1.0, ge=0, description="metakd: and of 1 - SSIM")
-    meta_identity: float = Field(0.0, ge=0, description="metakd: and of 1 - the cosine of identity features")
+    meta_identity: float = Field(0.0, ge=0, description="metakd of faces: and of 1 - the cosine of identity features")
 
     @model_validator(mode="after")
     def _used(self) -> Balancing:
@@ -63,6 +63,18 @@ class Balancing(Section):
         if self.kind == "metakd" and not (self.meta_pixel or self.meta_structure or self.meta_identity):
             raise ValueError("balancer.meta_pixel, meta_structure and meta_identity are 0: there is no meta-loss")
         return self
+
+    def check_without_people(self, teacher: str | None) -> None:
+        """Raise ValueError when a student of a generator of pictures from latents cannot be balanced so."""
+        if self.kind == "fixed":
+            return
+        if teacher is None:
+            raise ValueError(
+                f"balancer.kind={self.kind}: weighs what compares student and teacher; there is no teacher"
+            )
+        for key in ("held_out", "meta_target", "meta_identity"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"balancer.{key}: is for faces; the meta-loss compares pictures of new latents")
 
     @property
     def rate(self) -> float:

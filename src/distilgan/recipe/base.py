@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-
-class Section(BaseModel):
-    """A part of a recipe; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*")
-    @classmethod
-    def _fits(cls, value: Any) -> Any:
-        if isinstance(value, int) and value > 2**53:
-            raise ValueError("is too large")
-        return value
+from distilgan.recipe.balancer import Balancing
+from distilgan.recipe.section import Section
 
 
 class Data(Section):
@@ -157,10 +147,29 @@ class DistillRecipe(BaseRecipe):
     like: str | None = Field(
         None, min_length=1, description="without a teacher: the generator whose inputs and sizes are taken"
     )
+    balancer: Balancing = Balancing()
 
     @property
     def compared_with(self) -> str | None:
         return self.teacher or self.like
+
+    @property
+    def follows_length(self) -> bool:
+        # Both are told how much of the run is over.
+        return super().follows_length or self.balancer.kind in ("dwa", "metakd")
+
+    def balanced(self) -> dict[str, float]:
+        """The terms that the balancer weighs, with their weights; 0 for those that take no part."""
+        return {}
+
+    @model_validator(mode="after")
+    def _something_to_balance(self) -> DistillRecipe:
+        kind, terms = self.balancer.kind, self.balanced()
+        if kind != "fixed" and sum(map(bool, terms.values())) < 2:
+            raise ValueError(f"balancer.kind={kind}: needs two of the terms {', '.join(terms)} with weights above 0")
+        if kind == "famo" and self.training.micro_batch:
+            raise ValueError("balancer.kind=famo: weighs whole batches; leave training.micro_batch out")
+        return self
 
     @model_validator(mode="after")
     def _one_generator(self) -> DistillRecipe:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from distilgan.recipe.base import DRAWN_SMOKE, BaseRecipe, DistillRecipe, DrawnEvaluation, Section
+from distilgan.recipe.base import DRAWN_SMOKE, BaseRecipe, DistillRecipe, DrawnEvaluation
+from distilgan.recipe.section import Section
 
 Width = Annotated[int, Field(ge=1, le=2**16)]
 Augmentations = list[Literal["color", "translation", "cutout"]]
@@ -177,8 +178,14 @@ class TinyGANRecipe(DistillRecipe):
             raise ValueError("pairs.latent: no term uses the teacher's pictures; leave it out")
         return self
 
+    def balanced(self) -> dict[str, float]:
+        return {"feature": self.losses.feature, "pixel": self.losses.pixel}
+
     @model_validator(mode="after")
     def _teacher(self) -> TinyGANRecipe:
+        self.balancer.check_without_people(self.teacher)
+        if self.balancer.kind != "fixed" and self.losses.pixel_fall is not None:
+            raise ValueError(f"balancer.kind={self.balancer.kind}: moves λ1 itself; set losses.pixel_fall=null")
         if self.teacher is None and self.pairs.store is None:
             taught = ("feature", "pixel", "distill_gan", "critic_distill", "moments")
             used = next((key for key in taught if getattr(self.losses, key)), None)

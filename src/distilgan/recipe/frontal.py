@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from distilgan.recipe.balancer import Balancing
-from distilgan.recipe.base import BaseRecipe, DistillRecipe, Evaluation, Section
+from distilgan.recipe.base import BaseRecipe, DistillRecipe, Evaluation
+from distilgan.recipe.section import Section
 
 Width = Annotated[int, Field(ge=1, le=2**16)]
 
@@ -161,9 +162,8 @@ class MetaKDRecipe(DistillRecipe):
         own = _named(identity_network=self.identity_network, evaluation_identity=self.evaluation.identity)
         return {**super().other_sources(), **own}
 
-    @property
-    def follows_length(self) -> bool:
-        return super().follows_length or self.balancer.kind == "metakd"  # which is told how much of the run is over
+    def balanced(self) -> dict[str, float]:
+        return {"pixel": self.losses.pixel, "local": self.losses.local, "feature": self.losses.feature}
 
     @model_validator(mode="after")
     def _some_term(self) -> MetaKDRecipe:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from distilgan.recipe.base import DRAWN_SMOKE, BaseRecipe, DistillRecipe, DrawnEvaluation, Section, Training
+from distilgan.recipe.base import DRAWN_SMOKE, BaseRecipe, DistillRecipe, DrawnEvaluation, Training
+from distilgan.recipe.section import Section
 
 
 class StyleNetwork(Section):
@@ -130,8 +131,13 @@ class StyleKDRecipe(DistillRecipe):
             raise ValueError("losses: every weight is 0, so there is nothing to learn")
         return self
 
+    def balanced(self) -> dict[str, float]:
+        n = self.losses
+        return {"pixel": n.pixel, "perceptual": n.perceptual, "latent_direction": n.latent_direction}
+
     @model_validator(mode="after")
     def _teacher(self) -> StyleKDRecipe:
+        self.balancer.check_without_people(self.teacher)
         uses = self.student.init != "random" or self.critic == "inherit" or self.losses.pixel or self.losses.perceptual
         if self.teacher is None and (uses or self.losses.latent_direction):
             raise ValueError(
