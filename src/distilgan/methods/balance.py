@@ -82,8 +82,8 @@ class Balance:
         self._weights = self.balancer.weights(losses)
         return self._weights
 
-    def before_update(self, meta: Callable[[], Tensor]) -> None:
-        """All gradients are there, the student has not moved; `meta` gives the meta-loss with its graph."""
+    def before_update(self, meta: Callable[[Sequence[Tensor]], Gradients]) -> None:
+        """All gradients are there, the student has not moved; `meta` gives the meta-loss's gradient for these parameters."""
         if not self._gradients:
             return
         each = [[self.mean(g) for g in found] for found in self._gradients]
@@ -93,7 +93,7 @@ class Balance:
         if self._wants.alignment:
             scaling = adam_scaling(self.optimiser, self.parameters)
             with self._ahead(each, scaling):
-                direction = [self.mean(g) for g in gradients(meta(), self.parameters)]
+                direction = [self.mean(g) for g in meta(self.parameters)]
             self._alignment = angles(each, direction, scaling).double().cpu()
 
     def after_update(self, again: Callable[[], Sequence[Mapping[str, Tensor]]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distilgan.balancing import Balancer
+from distilgan.balancing.probe import Gradients, gradients
 from distilgan.methods.balance import Balance, statistics_kept
 from distilgan.methods.draws import Draws
 from distilgan.networks.pretrained import Pretrained
@@ -160,7 +161,12 @@ class Method(ABC, Generic[B, G]):
     def _balanced_update(self, draws: list[Draws], report: Terms, again: Callable[[], list[Terms]]) -> None:
         """Move the generator, and the balancer after it; `again` gives the micro-batches' balanced terms as they are then."""
         if self.balance is not None:
-            self.balance.before_update(lambda: self.meta_loss(draws[0]))
+
+            def meta(parameters: Sequence[Tensor]) -> Gradients:
+                with statistics_kept(self.generator):
+                    return gradients(self.meta_loss(draws[0]), parameters)
+
+            self.balance.before_update(meta)
         self._update("generator", report)
         if self.balance is not None:
 

@@ -35,7 +35,7 @@ from distilgan.losses.feature_matching import (
     moment_distance,
     pixel_distance,
 )
-from distilgan.methods.balance import build_balancer, meta_distance, statistics_kept
+from distilgan.methods.balance import build_balancer, meta_distance
 from distilgan.methods.base import Terms, add_terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.latent import LatentMethod
@@ -175,7 +175,7 @@ class TinyGANDistillation(LatentMethod):
         """Distance of the pictures of new latents and classes."""
         count = math.ceil(self.balancing.meta_share * draws.count)
         z, label = (x[:count] for x in self.teaching.inputs(draws))
-        with self.engine.autocast(), statistics_kept(self.generator):
+        with self.engine.autocast():
             made: Tensor = self.generator(z, label)
         return meta_distance(self.balancing, made.float(), self.teaching.pictures(z, label).float())
 
