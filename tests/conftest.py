@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from distilgan.data.face_table import TABLE, FaceRow, write_table
+from distilgan.data.multipie import CAMERAS
 from distilgan.networks.biggan import BigGAN, BigGANConfig, BigGANDeep
 from distilgan.networks.distylegan import DiStyleGAN, DiStyleGANConfig
 from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
 from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig, discriminator_channels
 from distilgan.networks.tinygan import TinyGAN, TinyGANConfig
+from distilgan.networks.tpgan import TEMPLATE, TPGAN, tpgan_config
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
@@ -98,3 +102,46 @@ def labelled_folder(tmp_path: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
     return tmp_path / "labelled"
+
+
+def tiny_tpgan(resolution: int = 32, seed: int = 0, **changes: Any) -> TPGAN:
+    """A TP-GAN of a few channels, with biases that are not zero."""
+    torch.manual_seed(seed)
+    settings = {"width": 1 / 16, "local_width": 1 / 32, "fused": 4, "code": 8, "z_dim": 0, "identities": 0, **changes}
+    network = TPGAN(tpgan_config(resolution, **settings))
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            if name.endswith("bias"):
+                p.add_(0.05 * torch.randn_like(p))
+    return network.eval()
+
+
+def write_faces(folder: Path, people: int = 4, first: int = 1, size: int = 32, moments: int = 2, seed: int = 0) -> Path:
+    """Noise for faces at three angles, each person at two moments, with a table."""
+    rng = np.random.default_rng(seed + first)
+    folder.mkdir(parents=True)
+    rows = []
+    for person in range(first, first + people):
+        for moment in range(1, moments + 1):
+            for camera in ("110", "051", "041"):
+                name = f"{person:03d}_01_{moment:02d}_{camera}_07.png"
+                Image.fromarray(rng.integers(0, 255, (size, size, 3), dtype=np.uint8)).save(folder / name)
+                points = [(p[0] * size / 128, p[1] * size / 128) for p in TEMPLATE]
+                front = f"{person:03d}_01_{moment:02d}_051_07.png"
+                rows.append(FaceRow(name, front, f"{person:03d}", CAMERAS[camera], points))
+    write_table(folder / TABLE, rows)
+    return folder
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """24 pairs of 4 people, 32 px."""
+    return write_faces(tmp_path / "faces")
+
+
+@pytest.fixture
+def tpgan_teacher(tmp_path: Path) -> Path:
+    """A tiny TP-GAN on disk."""
+    folder = tmp_path / "tpgan-teacher"
+    tiny_tpgan().save_pretrained(folder)
+    return folder

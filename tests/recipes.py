@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distilgan.recipe import BigGANRecipe, GANRecipe, StyleKDRecipe, TinyGANRecipe, parse_recipe
+from distilgan.recipe import (
+    BigGANRecipe,
+    GANRecipe,
+    IdentityRecipe,
+    MetaKDRecipe,
+    StyleKDRecipe,
+    TinyGANRecipe,
+    TPGANRecipe,
+    parse_recipe,
+)
 
 
 def training(**changes: Any) -> dict[str, Any]:
@@ -74,6 +83,49 @@ def tinygan_recipe(images: Path, teacher: Path | None, **changes: Any) -> TinyGA
     }
     recipe = parse_recipe(merge(tree, changes), "test")
     assert isinstance(recipe, TinyGANRecipe)
+    return recipe
+
+
+def identity_recipe(faces: Path, **changes: Any) -> IdentityRecipe:
+    tree = {
+        "name": "tiny-identity",
+        "method": "identity",
+        "data": {"path": str(faces), "resolution": 32},
+        "network": {"channels": [4, 8], "embedding": 6},
+        "training": training(),
+    }
+    recipe = parse_recipe(merge(tree, changes), "test")
+    assert isinstance(recipe, IdentityRecipe)
+    return recipe
+
+
+def tpgan_recipe(faces: Path, **changes: Any) -> TPGANRecipe:
+    tree = {
+        "name": "tiny-tpgan",
+        "method": "tpgan",
+        "data": {"path": str(faces), "resolution": 32},
+        "network": {"width": 0.0625, "local_width": 0.03125, "fused": 4, "code": 8, "critic_width": 0.0625},
+        "losses": {"identity": 0},
+        "adversary": {"r1_interval": 2},
+        "training": training(),
+    }
+    recipe = parse_recipe(merge(tree, changes), "test")
+    assert isinstance(recipe, TPGANRecipe)
+    return recipe
+
+
+def metakd_recipe(faces: Path, teacher: Path | None, **changes: Any) -> MetaKDRecipe:
+    tree = {
+        "name": "tiny-metakd",
+        "method": "metakd",
+        "teacher": str(teacher) if teacher else None,
+        "data": {"path": str(faces), "resolution": 32},
+        "student": {"width": 0.5, "local_width": 0.5, "critic_width": 0.0625},
+        "adversary": {"r1_interval": 2},
+        "training": training(),
+    }
+    recipe = parse_recipe(merge(tree, changes), "test")
+    assert isinstance(recipe, MetaKDRecipe)
     return recipe
 
 

@@ -43,7 +43,9 @@ def test_results_say_how_they_were_made(name: str) -> None:
 )
 def test_tables_are_of_the_packaged_teacher_on_held_out_images(name: str, teacher: str) -> None:
     protocol = read(name)["protocol"]
-    assert protocol["teacher_sha256"] == weights_sha256(load_model(teacher, Pretrained)), "measured with an older packaged teacher"
+    assert protocol["teacher_sha256"] == weights_sha256(load_model(teacher, Pretrained)), (
+        "measured with an older packaged teacher"
+    )
     assert protocol["held_out"] is True
 
 

@@ -99,7 +99,7 @@ def evaluate_frontal(
         "turned": int(turned(pairs.yaw).sum()),
         "people": len(pairs.identities),
         "versions": versions(),
-        "ssim": "Gaussian window 11 px, sigma 1.5, RGB, in [0, 1]",
+        "ssim": "Gaussian window 11 px where it fits, sigma 1.5, RGB, in [0, 1]",
         "psnr": "mean of single pictures' dB, RGB, peak 1 of [0, 1]",
     }
     if people is not None:

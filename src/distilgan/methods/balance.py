@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from distilgan.balancing import DWA, FAMO, Balancer, GradNorm, MetaKD, Seen, Uncertainty, Wants
 from distilgan.balancing.probe import Gradients, adam_scaling, angles, gradients, norm
-from distilgan.errors import UserError
 from distilgan.losses.frontal import absolute
-from distilgan.losses.structural import WINDOW, structural_similarity
+from distilgan.perception.structural import structural_similarity
 from distilgan.recipe import Balancing, DistillRecipe
 
 _EPOCHS = 20  # of DWA in a run, if its recipe does not say how long one is
@@ -136,16 +135,10 @@ class Balance:
 
 
 def meta_distance(b: Balancing, made: Tensor, target: Tensor) -> Tensor:
-    """m₁ mean |S - T| + m₂ (1 - SSIM(S, T)) of pictures [N, 3, R, R] in [-1, 1].
-
-    Raises:
-        UserError: pictures too small for SSIM.
-    """
+    """m₁ mean |S - T| + m₂ (1 - SSIM(S, T)) of pictures [N, 3, R, R] in [-1, 1]."""
     loss = b.meta_pixel * absolute(made, target)
     if not b.meta_structure:
         return loss
-    if made.shape[-1] < WINDOW:
-        raise UserError(f"balancer.meta_structure: pictures of {made.shape[-1]} px are too small for SSIM; set it to 0")
     return loss + b.meta_structure * (1 - structural_similarity(made, target).mean())
 
 

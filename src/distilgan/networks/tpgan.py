@@ -141,9 +141,9 @@ class TPGAN(Translator):
         )
         self.identity = nn.Linear(c.code, c.identities) if c.identities else None
         self.register_buffer("centres", template(c.resolution), persistent=False)
-        self._corners: dict[str, list[int]] = {
-            name: _corner(self.centres[None], name, c.resolution)[0].tolist() for name in PATCHES
-        }
+        with torch.device("cpu"):  # numbers, also for a network that is only counted
+            at = template(c.resolution)[None]
+            self._corners: dict[str, list[int]] = {n: _corner(at, n, c.resolution)[0].tolist() for n in PATCHES}
         ones = {
             name: torch.ones(1, 1, height, width)
             for name, (width, height) in ((n, patch_size(n, c.resolution)) for n in PATCHES)
