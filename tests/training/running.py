@@ -8,16 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distilgan.data.images import ImageSet
-from distilgan.pipeline import build_method
+from distilgan.pipeline import build_method, kind_of
 from distilgan.training.checkpoint import latest_checkpoint, load_checkpoint
 from distilgan.training.hardware import start_hardware
 from distilgan.training.loop import fit
 
 
 def prepared(recipe: Any) -> Any:
-    images = ImageSet(recipe.data.path, recipe.data.resolution)
-    return build_method(recipe, images)
+    return build_method(recipe, kind_of(recipe).open_data())
 
 
 def run(recipe: Any, out: Path) -> dict[str, Tensor]:

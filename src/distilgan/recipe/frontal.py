@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from distilgan.recipe.balancer import Balancing
+from distilgan.recipe.balancer import Balancing, Kind
 from distilgan.recipe.base import BaseRecipe, DistillRecipe, Evaluation
 from distilgan.recipe.section import Section
 
@@ -139,6 +139,12 @@ class MetaKDLosses(Section):
     cross_entropy: float = Field(0.0, ge=0, description="cross-entropy of the bottleneck's guess of the person")
 
 
+class LearntBalancing(Balancing):
+    """The balancer, MetaKD unless another one is named."""
+
+    kind: Kind = Field("metakd", description="fixed: the recipe's weights; the others change them while training")
+
+
 class MetaKDRecipe(DistillRecipe):
     """Distil a TP-GAN into a thinner one."""
 
@@ -151,7 +157,7 @@ class MetaKDRecipe(DistillRecipe):
     method: Literal["metakd"] = Field(description="distil a TP-GAN, loss weights learnt or fixed")
     student: FrontalStudent = FrontalStudent()
     losses: MetaKDLosses = MetaKDLosses()
-    balancer: Balancing = Balancing(kind="metakd")
+    balancer: LearntBalancing = LearntBalancing()
     adversary: Adversary = Adversary()
     identity_network: str | None = Field(
         None, min_length=1, description="of the identity terms: folder, run, builtin:NAME, or lightcnn-29v2:PATH"

@@ -1,0 +1,202 @@
+"""Pairs of faces: tables, names, folders; and no person in two sets."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from distilgan.data.face_pairs import FaceFeed, FacePairs, check_disjoint, mirrored
+from distilgan.data.face_table import TABLE, FaceRow, five_of_68, read_landmarks, read_table, write_table
+from distilgan.data.multipie import CAMERAS, parse_name
+from distilgan.errors import UserError
+from distilgan.networks.tpgan import template
+from tests.conftest import write_faces
+
+
+def test_a_table_comes_back(tmp_path: Path) -> None:
+    rows = [
+        FaceRow("a/1.png", "a/0.png", "anna", -90.0, [(1.0, 2.5), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0), (9.0, 10.0)]),
+        FaceRow("b, 2.png", "a/0.png", "bert"),
+    ]
+    write_table(tmp_path / TABLE, rows)
+    assert read_table((tmp_path / TABLE).read_text()) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("profile,frontal\na,b", "has no column identity"),
+        ("profile,frontal,identity", "has no rows"),
+        ("profile,frontal,identity\na,,c", "line 2: frontal is empty"),
+        ("profile,frontal,identity,yaw\na,b,c,left", "line 2: yaw='left' is not a number"),
+        ("profile,frontal,identity,yaw\na,b,c,nan", "line 2: yaw='nan' is not finite"),
+        ("profile,frontal,identity,yaw\na,b,c,400", "yaw=400 is not within"),
+        ("profile,frontal,identity,nose_x\na,b,c,4", "give all ten or none"),
+    ],
+)
+def test_wrong_tables(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_table(text)
+
+
+def test_five_of_sixty_eight() -> None:
+    points = [(float(i), float(-i)) for i in range(68)]
+    assert five_of_68(points) == [(38.5, -38.5), (44.5, -44.5), (30, -30), (48, -48), (54, -54)]
+    head = ",".join(f"{axis}{i}" for i in range(68) for axis in "xy")
+    cells = ",".join(f"{v}" for p in points for v in p)
+    assert read_landmarks(f"image,{head}\nme.jpg,{cells}") == {"me.jpg": five_of_68(points)}
+    with pytest.raises(ValueError, match="has no column eye_left_x"):
+        read_landmarks("image,x0,y0\nme.jpg,1,2")
+
+
+def test_names_of_multi_pie() -> None:
+    name = parse_name("session01/001/001_01_02_190_07_crop.png")
+    assert name is not None
+    assert (name.subject, name.recording, name.yaw, str(name.frontal)) == ("001", "02", 45, "001_01_02_051_07")
+    assert parse_name("portrait.png") is None
+    assert sorted(CAMERAS.values()) == list(range(-90, 91, 15))
+
+
+def test_pairs_have_partners_people_and_landmarks(faces: Path) -> None:
+    pairs = FacePairs(faces, 32)
+    assert len(pairs) == 24
+    assert pairs.identities == ["001", "002", "003", "004"]
+    assert sorted(set(pairs.yaw.tolist())) == [-90, 0, 30]
+    for i, row in enumerate(pairs.rows):
+        profile, frontal, at, frontal_at, person = pairs[i]
+        assert torch.equal(profile, pixels(faces / row.profile))
+        assert torch.equal(frontal, pixels(faces / row.frontal))
+        assert pairs.identities[int(person)] == row.identity
+        torch.testing.assert_close(at, template(32), atol=1e-4, rtol=0)
+        assert torch.equal(frontal_at, at)
+
+
+def pixels(path: Path) -> torch.Tensor:
+    import numpy as np
+
+    return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
+
+
+def test_zip_csv_names_and_folders_hold_the_same(faces: Path, tmp_path: Path) -> None:
+    expected = FacePairs(faces, 32)
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        for path in faces.iterdir():
+            archive.write(path, path.name)
+    zipped = FacePairs(tmp_path / "faces.zip", 32)
+    by_table = FacePairs(faces / TABLE, 32)
+    named = tmp_path / "named"
+    shutil.copytree(faces, named)
+    (named / TABLE).unlink()
+    by_name = FacePairs(named, 32)
+    assert not by_name.landmarked
+    folders = tmp_path / "folders"
+    for row in expected.rows:
+        for kind, source in (("profile", row.profile), ("frontal", row.frontal)):
+            target = folders / kind / row.identity / row.profile
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(faces / source, target)
+    by_folder = FacePairs(folders, 32)
+
+    def content(pairs: FacePairs) -> set[tuple[bytes, bytes, str]]:
+        return {
+            (bytes(pairs[i][0].numpy()), bytes(pairs[i][1].numpy()), pairs.rows[i].identity) for i in range(len(pairs))
+        }
+
+    assert content(expected) == content(zipped) == content(by_table) == content(by_name) == content(by_folder)
+
+
+def test_a_mirrored_pair_is_mirrored_with_its_landmarks(faces: Path) -> None:
+    pairs = FacePairs(faces, 32)
+    profile, frontal, at, *_ = pairs[0]
+    flipped = pairs[0, True]
+    assert torch.equal(flipped[0], profile.flip(-1))
+    assert torch.equal(flipped[1], frontal.flip(-1))
+    torch.testing.assert_close(flipped[2], mirrored(at, 32))
+    torch.testing.assert_close(mirrored(mirrored(at, 32), 32), at)
+    assert bool((flipped[2][0, 0] < flipped[2][1, 0]) & (flipped[2][3, 0] < flipped[2][4, 0]))  # left stays left
+
+
+def test_held_out_people_are_whole_and_others(faces: Path) -> None:
+    pairs = FacePairs(faces, 32)
+    for seed in range(5):
+        rest, held = pairs.hold_out(0.25, seed)
+        assert not set(rest.identities) & set(held.identities)
+        assert len(rest) + len(held) == len(pairs)
+        assert len(held.identities) == 1
+        assert held.identity.unique().tolist() == [0]
+    assert {pairs.hold_out(0.25, seed)[1].identities[0] for seed in range(40)} == set(pairs.identities)
+    with pytest.raises(UserError, match="has one identity"):
+        pairs.subset([0, 1]).hold_out(0.5, 0)
+
+
+def test_a_person_in_both_sets_is_an_error(faces: Path, tmp_path: Path) -> None:
+    other = FacePairs(write_faces(tmp_path / "other", first=4), 32)
+    mine = FacePairs(faces, 32)
+    with pytest.raises(UserError, match=r"identity 004 is in data\.path=.* too"):
+        check_disjoint(mine, other, ("data.path", "evaluation.data"))
+    check_disjoint(mine, FacePairs(write_faces(tmp_path / "third", first=9), 32), ("data.path", "evaluation.data"))
+
+
+def test_the_feed_does_not_depend_on_shares(faces: Path) -> None:
+    feed = FaceFeed(FacePairs(faces, 32))
+    whole = list(islice(feed.batches(8, 0, mirror=True), 4))
+    parts = [list(islice(feed.batches(8, 0, mirror=True, part=p, parts=2), 4)) for p in range(2)]
+    for i, batch in enumerate(whole):
+        joined = torch.stack([parts[0][i].profile, parts[1][i].profile], 1).flatten(0, 1)
+        assert torch.equal(batch.profile, joined)
+    resumed = next(feed.batches(8, 0, start=16, mirror=True))
+    assert torch.equal(resumed.landmarks, whole[2].landmarks)
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    path = folder / TABLE
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def test_wrong_sets_are_refused_in_one_line(faces: Path, tmp_path: Path) -> None:
+    def refused(message: str, path: Path = faces) -> None:
+        with pytest.raises(UserError, match=message):
+            FacePairs(path, 32)
+
+    text = (faces / TABLE).read_text()
+    edit(faces, "001,-90", "001,30")
+    refused("yaw of 001_01_01_110_07.png is 30, but its name's camera 110 stands at -90")
+    (faces / TABLE).write_text(text)
+    edit(faces, "10.75", "99.5")
+    refused(r"001_01_01_110_07.png: landmark \(99.5, 10\) lies outside the picture of 32 x 32 px")
+    (faces / TABLE).write_text(text)
+    (faces / "004_01_02_041_07.png").rename(tmp_path / "gone.png")
+    refused("004_01_02_041_07.png is not there; paths are relative to the table")
+    (faces / TABLE).unlink()
+    (faces / "faces.json").write_text("{}")
+    refused("is not finished")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.png").write_bytes(b"x")
+    refused("holds no pairs of faces", tmp_path / "empty")
+    refused("no such folder", tmp_path / "nothing")
+
+
+def test_unusable_files_and_missing_partners_are_said(faces: Path) -> None:
+    (faces / TABLE).unlink()
+    (faces / "001_01_01_110_07.png").write_bytes(b"no picture")
+    (faces / "002_01_01_051_07.png").unlink()
+    pairs = FacePairs(faces, 32)
+    assert pairs.skipped == {
+        "001_01_01_110_07.png": "not an image, whatever its name says",
+        "002_01_01_110_07.png": "its frontal partner 002_01_01_051_07 is not there",
+        "002_01_01_041_07.png": "its frontal partner 002_01_01_051_07 is not there",
+    }
+    assert len(pairs) == 24 - 1 - 3
+
+
+def test_grey_pictures_are_pictures(faces: Path) -> None:
+    Image.open(faces / "001_01_01_110_07.png").convert("L").save(faces / "001_01_01_110_07.png")
+    pairs = FacePairs(faces, 32)
+    profile = pairs[0][0]
+    assert torch.equal(profile[0], profile[2])

@@ -1,0 +1,327 @@
+"""TP-GAN's training and its distillation: each term, the balancer's place in a step, what resumes."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from distilgan.balancing.probe import adam_scaling, angles, gradients
+from distilgan.data.face_pairs import FaceBatch, FacePairs
+from distilgan.errors import UserError
+from distilgan.methods.draws import Draws
+from distilgan.methods.frontal import View, patches_of
+from distilgan.methods.metakd import MetaKD, taps
+from distilgan.methods.tpgan import TPGANTraining
+from distilgan.networks.identity import IdentityConfig, IdentityNetwork
+from distilgan.networks.tpgan import PATCHES, TPGAN, tpgan_config
+from distilgan.perception.identity import IdentityFeatures
+from distilgan.pipeline import build_method
+from tests.conftest import tiny_tpgan, write_faces
+from tests.methods.test_stylekd import ENGINE
+from tests.recipes import metakd_recipe, tpgan_recipe
+from tests.training.running import assert_same, run
+
+
+def prepared(recipe: Any) -> Any:
+    method = build_method(recipe, FacePairs(recipe.data.path, 32))
+    method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+    return method
+
+
+def batch_of(method: Any, n: int = 4) -> FaceBatch:
+    batch: FaceBatch = next(method.lessons().batches(n, 0)).to(torch.device("cpu"))
+    return batch
+
+
+def view_of(method: Any, n: int = 4) -> View:
+    return method._look(batch_of(method, n), None, graph=True)  # type: ignore[no-any-return]
+
+
+# -- the teacher's training ----------------------------------------------------------------------------------------------
+
+
+def test_the_teachers_terms_by_hand(faces: Path) -> None:
+    torch.manual_seed(1)
+    network = IdentityFeatures(IdentityNetwork(IdentityConfig(32, [4, 8], 6)), "f")
+    recipe = tpgan_recipe(faces, losses={"identity": 0.5}, identity_network="any")
+    method = TPGANTraining(recipe, FacePairs(faces, 32), network)
+    method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+    view = view_of(method)
+    out, truth = view.out, view.batch.frontal
+    terms = method.terms(view, Draws(0, 0, 4))
+
+    def l1(a: Tensor, b: Tensor) -> float:
+        return float((a - b).abs().mean())
+
+    w = recipe.losses
+    expected = {
+        "pixel": l1(out.image, truth),
+        "half": l1(out.half, F.avg_pool2d(truth, 2)),
+        "quarter": l1(out.quarter, F.avg_pool2d(truth, 4)),
+        "local": sum(l1(out.patches[n], p) for n, p in patches_of(truth, view.batch.frontal_landmarks).items()) / 4,
+        "symmetry": sum(
+            weight * l1(x, x.flip(-1))
+            for weight, x in ((w.pixel, out.image), (w.half, out.half), (w.quarter, out.quarter))
+        ),
+        "identity": 1 - float((network(out.image) * network(truth)).sum(1).mean()),
+        "variation": float(out.image.diff(dim=2).abs().mean() + out.image.diff(dim=3).abs().mean()),
+        "cross_entropy": float(F.cross_entropy(out.identity, view.batch.identity)),
+    }
+    assert {k: pytest.approx(v, rel=1e-5) for k, v in expected.items()} == {k: float(v) for k, v in terms.items()}
+
+
+def test_the_identity_term_reaches_the_generator(faces: Path) -> None:
+    """In the published distillation code it is computed without gradients."""
+    torch.manual_seed(1)
+    network = IdentityFeatures(IdentityNetwork(IdentityConfig(32, [4, 8], 6)), "f")
+    only = {"pixel": 0, "half": 0, "quarter": 0, "symmetry": 0, "gan": 0, "variation": 0, "cross_entropy": 0}
+    recipe = tpgan_recipe(faces, losses={**only, "local": 1e-9, "identity": 1.0}, identity_network="any")
+    method = TPGANTraining(recipe, FacePairs(faces, 32), network)
+    method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+    report = method.step([batch_of(method)], [Draws(0, 0, 4)])
+    assert float(report["gradient_generator"]) > 1e-3
+
+
+def test_a_teacher_learns_its_pairs(faces: Path) -> None:
+    recipe = tpgan_recipe(faces, optimiser={"lr": 0.005, "beta1": 0.5})
+    method = prepared(recipe)
+    batch = batch_of(method)
+    seen = [float(method.step([batch], [Draws(0, 4 * i, 4)])["pixel"]) for i in range(30)]
+    assert seen[-1] < 0.8 * seen[0]
+
+
+@pytest.mark.parametrize("loss", ["logistic", "wgan"])
+def test_the_critic_learns_what_is_real(faces: Path, loss: str) -> None:
+    recipe = tpgan_recipe(faces, adversary={"loss": loss, "every": 3}, optimiser={"lr": 0.002, "beta1": 0.5})
+    method = prepared(recipe)
+    batch = batch_of(method)
+    reports = [method.step([batch], [Draws(0, 4 * i, 4)]) for i in range(12)]
+    assert ["gan" in r for r in reports] == [i % 3 == 2 for i in range(12)]
+    assert float(reports[-1]["score_real"] - reports[-1]["score_fake"]) > float(
+        reports[0]["score_real"] - reports[0]["score_fake"]
+    )
+
+
+# -- the student ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn(faces: Path, tpgan_teacher: Path) -> None:
+    method = prepared(metakd_recipe(faces, tpgan_teacher, student={"width": 1.0, "local_width": 1.0}))
+    assert method.adapters is not None
+    assert not list(method.adapters.parameters())  # widths agree: none is needed
+    method.generator.load_state_dict(method.teacher.state_dict())
+    terms = method.terms(view_of(method), Draws(0, 0, 4))
+    assert {k: float(v) for k, v in terms.items()} == pytest.approx({"pixel": 0, "local": 0, "feature": 0}, abs=1e-10)
+
+
+def test_the_students_terms_by_hand(faces: Path, tpgan_teacher: Path) -> None:
+    method = prepared(metakd_recipe(faces, tpgan_teacher, losses={"scales": [1, 0.5, 0.25]}))
+    view = view_of(method)
+    with torch.no_grad():
+        taught = method.teacher(view.batch.profile, view.batch.landmarks, full=True)
+    terms = method.terms(view, Draws(0, 0, 4))
+    out = view.out
+    pixel = sum(
+        s * (a - b).abs().mean()
+        for s, a, b in ((1, out.image, taught.image), (0.5, out.half, taught.half), (0.25, out.quarter, taught.quarter))
+    )
+    assert float(terms["pixel"]) == pytest.approx(float(pixel), rel=1e-5)
+    local = sum((out.patches[n] - taught.patches[n]).abs().mean() for n in PATCHES) / 4
+    assert float(terms["local"]) == pytest.approx(float(local), rel=1e-5)
+    adapted = method.adapters(out.features)
+    feature = sum(((adapted[t] - f) ** 2).mean() / f.var() for t, f in taught.features.items()) / 16
+    assert float(terms["feature"]) == pytest.approx(float(feature), rel=1e-5)
+
+
+def test_adapters_learn_and_are_kept(faces: Path, tpgan_teacher: Path) -> None:
+    method = prepared(metakd_recipe(faces, tpgan_teacher))
+    assert set(method.trainable()) == {"generator", "discriminator", "adapters"}
+    before = copy.deepcopy(method.adapters.state_dict())
+    method.step([batch_of(method)], [Draws(0, 0, 4)])
+    assert all(not torch.equal(before[k], v) for k, v in method.adapters.state_dict().items())
+    widths = {k: v for k, v in taps(method.generator.config).items() if v != taps(method.teacher.config)[k]}
+    assert len(method.adapters.layers) == len(widths)
+
+
+def test_where_each_balanced_loss_reaches(faces: Path, tpgan_teacher: Path) -> None:
+    """Local and feature terms both stop before the global decoder; the local encoders are what all three reach."""
+    method = prepared(metakd_recipe(faces, tpgan_teacher))
+    terms = method.terms(view_of(method), Draws(0, 0, 4))
+    names = [n for n, _ in method.generator.named_parameters()]
+    reached: dict[str, set[str]] = {}
+    for term, value in terms.items():
+        found = torch.autograd.grad(value, list(method.generator.parameters()), retain_graph=True, allow_unused=True)
+        reached[term] = {n for n, g in zip(names, found, strict=True) if g is not None}
+    shared = {id(p) for p in method.shared_parameters()}
+    common = set.intersection(*reached.values())
+    assert {n for n, p in method.generator.named_parameters() if id(p) in shared} == common
+    assert not any(n.startswith("global_pathway.rebuild") for n in reached["local"] | reached["feature"])
+
+
+def test_without_a_teacher_the_truth_is_learnt(faces: Path, tpgan_teacher: Path) -> None:
+    changes = {"like": str(tpgan_teacher), "losses": {"feature": 0}, "balancer": {"kind": "fixed"}}
+    method = prepared(metakd_recipe(faces, None, **changes))
+    view = view_of(method)
+    terms = method.terms(view, Draws(0, 0, 4))
+    assert float(terms["pixel"]) == pytest.approx(float((view.out.image - view.batch.frontal).abs().mean()))
+    assert set(terms) == {"pixel", "local"}
+    assert method.references(view.batch) == []
+
+
+# -- the balancer in a step ----------------------------------------------------------------------------------------------
+
+
+def test_metakd_with_a_floor_of_one_is_fixed_distillation(faces: Path, tpgan_teacher: Path, tmp_path: Path) -> None:
+    """Bit for bit, on the same people: probing gradients and the meta-loss leaves no trace."""
+    balancer = {"kind": "metakd", "every": 2, "floor": 1.0, "held_out": 0.25, "lookahead": 0.5}
+    recipe = metakd_recipe(faces, tpgan_teacher, balancer=balancer)
+    kept = MetaKD(recipe, FacePairs(faces, 32)).pairs
+    names = sorted({n for row in kept.rows for n in (row.profile, row.frontal)})
+    others = write_faces(tmp_path / "others")
+    rows = (others / "pairs.csv").read_text().splitlines()
+    (others / "pairs.csv").write_text("\n".join([rows[0], *(r for r in rows[1:] if r.split(",")[0] in names)]))
+    fixed = metakd_recipe(others, tpgan_teacher, balancer={"kind": "fixed"})
+    assert_same(run(recipe, tmp_path / "a"), run(fixed, tmp_path / "b"))
+
+
+def test_the_alignment_is_the_derivative_of_the_meta_loss(faces: Path, tpgan_teacher: Path) -> None:
+    """h_i · scale = dM(θ - η P Σ λ_j g_j)/dλ_i at η → 0, against finite differences of the weights."""
+    method = prepared(metakd_recipe(faces, tpgan_teacher, balancer={"kind": "metakd", "held_out": 0.25}))
+    for i in range(3):  # so that Adam has moments
+        method.step([batch_of(method)], [Draws(0, 4 * i, 4)])
+    network = method.generator.double()
+    method.teacher.double(), method.adapters.double()
+    batch = batch_of(method)
+    batch = FaceBatch(
+        batch.profile.double(), batch.frontal.double(), batch.landmarks, batch.frontal_landmarks, batch.identity
+    )
+    parameters = list(network.parameters())
+    scaling = [s.double() for s in adam_scaling(method.optimiser["generator"], parameters)]
+    terms = method.terms(method._look(batch, None, graph=True), Draws(0, 0, 4))
+    each = [gradients(t, parameters) for t in terms.values()]
+
+    def meta() -> Tensor:
+        target = method.teacher(batch.profile, batch.landmarks).detach()
+        return (network(batch.profile, batch.landmarks) - target).square().mean()  # smooth, unlike absolute values
+
+    direction = gradients(meta(), parameters)
+    found = angles(each, direction, scaling)
+    eta = 1e-6
+    start = [p.detach().clone() for p in parameters]
+
+    def after(weights: list[float]) -> float:
+        with torch.no_grad():
+            for k, p in enumerate(parameters):
+                p.copy_(start[k] - eta * scaling[k] * sum(w * g[k] for w, g in zip(weights, each, strict=True)))
+            return float(meta())
+
+    length = float(sum((u * s * u).sum() for u, s in zip(direction, scaling, strict=True))) ** 0.5
+    for i, g in enumerate(each):
+        size = float(sum((x * s * x).sum() for x, s in zip(g, scaling, strict=True))) ** 0.5
+        up, down = [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]
+        up[i], down[i] = 1.5, 0.5
+        slope = (after(up) - after(down)) / eta
+        assert slope == pytest.approx(float(found[i]) * length * size, rel=2e-2, abs=1e-6 * length * size)
+
+
+def test_gradients_are_shown_when_they_are_due(faces: Path, tpgan_teacher: Path) -> None:
+    balancer = {"kind": "metakd", "every": 3, "warmup": 8, "held_out": 0.25}
+    method = prepared(metakd_recipe(faces, tpgan_teacher, balancer=balancer))
+    batch, moved = batch_of(method), []
+    for i in range(9):
+        before = method.balancer.factors
+        method.step([batch], [Draws(0, 4 * i, 4)])
+        moved.append(not torch.equal(before, method.balancer.factors))
+    assert moved == [False, False, True, False, False, True, False, False, True]
+    assert method.weights["pixel"] != 1.0
+    assert set(method.balance.report()) == {"factor", "loss_change", "loss", "gradient", "alignment"}
+
+
+def test_micro_batches_show_the_same_gradients(faces: Path, tpgan_teacher: Path) -> None:
+    def factors(parts: int) -> Tensor:
+        balancer = {"kind": "gradnorm", "every": 1, "lr": 0.05}
+        recipe = metakd_recipe(faces, tpgan_teacher, balancer=balancer, losses={"gan": 0, "feature": 0})
+        method = prepared(recipe)
+        feeds = [method.lessons().batches(8, 0, part=p, parts=parts) for p in range(parts)]
+        for i in range(4):
+            batches = [next(f).to(torch.device("cpu")) for f in feeds]
+            draws = [Draws(0, 8 * i, 8, part=p, parts=parts) for p in range(parts)]
+            method.step(batches, draws)
+        return method.balancer.factors  # type: ignore[no-any-return]
+
+    torch.testing.assert_close(factors(1), factors(2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["metakd", "gradnorm", "famo", "dwa", "uncertainty"])
+def test_an_interrupted_student_ends_as_a_whole_one(
+    kind: str, faces: Path, tpgan_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[str, Any] = {"kind": kind}
+    changes |= {"every": 2} if kind in ("metakd", "gradnorm") else {}
+    changes |= {"interval": 8} if kind == "dwa" else {}
+    recipe = metakd_recipe(faces, tpgan_teacher, balancer=changes)
+    whole = run(recipe, tmp_path / "whole")
+    steps, original = 0, MetaKD.step
+
+    def dies(self: MetaKD, *args: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(MetaKD, "step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "twice")
+    monkeypatch.undo()
+    assert_same(whole, run(recipe, tmp_path / "twice"))
+
+
+# -- what does not fit ---------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_or_other_teacher_stops_the_run(faces: Path, tpgan_teacher: Path, tmp_path: Path) -> None:
+    """The published code warns, and distils a random network."""
+    with pytest.raises(UserError, match="no such folder"):
+        prepared(metakd_recipe(faces, tmp_path / "nothing"))
+    weights = (tpgan_teacher / "model.safetensors").read_bytes()
+    (tpgan_teacher / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(UserError, match="damaged or cut short"):
+        prepared(metakd_recipe(faces, tpgan_teacher))
+    tiny_tpgan(64).save_pretrained(tpgan_teacher)
+    with pytest.raises(UserError, match=r"data\.resolution=32: the teacher's faces are 64 px wide"):
+        prepared(metakd_recipe(faces, tpgan_teacher))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"losses": {"pixel": 0, "local": 0}, "balancer": {"kind": "fixed"}}, "losses.pixel and losses.local are 0"),
+        ({"losses": {"identity": 1}}, "identity_network is missing"),
+        ({"identity_network": "x"}, "no term uses it"),
+        ({"losses": {"local": 0, "feature": 0}}, "needs two of the terms pixel, local, feature"),
+        ({"balancer": {"kind": "dwa", "alpha": 2}}, "balancer.alpha: kind=dwa does not use it"),
+        ({"balancer": {"kind": "famo"}, "training": {"micro_batch": 4}}, "weighs whole batches"),
+        ({"balancer": {"meta_pixel": 0, "meta_structure": 0}}, "there is no meta-loss"),
+        ({"student": {"width": 2}}, "student.width=2"),
+    ],
+)
+def test_recipes_that_would_do_nothing(changes: dict[str, Any], message: str, faces: Path, tpgan_teacher: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        metakd_recipe(faces, tpgan_teacher, **changes)
+
+
+def test_the_report_student_is_the_published_one() -> None:
+    from distilgan.methods.metakd import thinned
+    from distilgan.recipe import FrontalStudent
+
+    student = thinned(tpgan_config(), FrontalStudent(width=1.0, local_width=0.25), 347)
+    assert student == tpgan_config(128, 1.0, 0.25)
+    with torch.device("meta"):
+        assert sum(p.numel() for p in TPGAN(student).parameters()) == 91_832_687
