@@ -26,7 +26,7 @@ class FaceEvaluation(Evaluation):
 class IdentitySize(Section):
     """The identity network."""
 
-    channels: list[Width] = Field([24, 48, 96, 160], min_length=1, description="widths; each stage halves the size")
+    channels: list[Width] = Field([16, 32, 64, 128], min_length=1, description="widths; each stage halves the size")
     embedding: int = Field(128, ge=1, le=2**16, description="length of the direction that stands for a person")
 
 
