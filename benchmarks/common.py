@@ -20,6 +20,7 @@ from distilgan.evaluation.sources import OnnxFile, drawn_inputs
 from distilgan.export.onnx import export_onnx
 from distilgan.networks.pretrained import Pretrained, weights_sha256
 from distilgan.pipeline import execute
+from distilgan.processes import in_processes
 from distilgan.recipe import AnyRecipe, load_recipe
 from distilgan.runs import load_model
 
@@ -43,6 +44,30 @@ def machine() -> dict[str, Any]:
     }
 
 
+def no_inputs(recipe: AnyRecipe, device: str) -> list[str]:
+    return []
+
+
+def no_facts(first: dict[str, Any], samples: str) -> dict[str, Any]:
+    return {}
+
+
+def drawn_protocol(first: dict[str, Any]) -> dict[str, Any]:
+    """How figures of a generator of pictures from latents were made, of metrics.json."""
+    p = first["protocol"]
+    return {
+        "reference": p["reference_data"],
+        **{k: p[k] for k in ("samples", "reference_images", "held_out", "extractor")},
+    }
+
+
+def drawn_once(path: Path) -> Callable[[], object]:
+    """One picture of an exported generator, on one thread."""
+    source = OnnxFile(path, path.name, threads=1)
+    inputs = next(drawn_inputs(source.latent, source.num_classes, 1, 0))
+    return lambda: source.images(inputs)
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """Tables of runs: rows by seeds.
@@ -54,6 +79,7 @@ class Benchmark:
         metrics: our name of a figure -> where metrics.json has it.
         inputs: more changes that a row's recipe needs, which `rows` cannot know (the device is given).
         facts: what the protocol says besides, of the first run.
+        protocol: how metrics.json says that its figures were made. once: a call that makes one picture with an exported file.
     """
 
     name: str
@@ -62,8 +88,10 @@ class Benchmark:
     common: list[str]
     tables: dict[str, tuple[list[str], int]]
     metrics: dict[str, str]
-    inputs: Callable[[AnyRecipe, str], list[str]] = lambda recipe, device: []
-    facts: Callable[[dict[str, Any], str], dict[str, Any]] = lambda first, samples: {}
+    inputs: Callable[[AnyRecipe, str], list[str]] = no_inputs
+    facts: Callable[[dict[str, Any], str], dict[str, Any]] = no_facts
+    protocol: Callable[[dict[str, Any]], dict[str, Any]] = drawn_protocol
+    once: Callable[[Path], Callable[[], object]] = drawn_once
 
     def main(self, doc: str) -> None:
         """Read the command line, make the runs, write the table."""
@@ -73,29 +101,27 @@ class Benchmark:
         parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
         parser.add_argument("--rows", nargs="+", choices=list(self.rows), help="default: the table's")
         parser.add_argument("--device", default="cpu")
+        parser.add_argument("--jobs", type=int, default=1, help="runs side by side, with one thread each")
         given = parser.parse_args()
         names, images = self.tables[given.table]
         names, images = given.rows or names, given.images or images
 
         # One seed of every row before the next seed: a table of fewer seeds is complete early.
-        done = {(n, s): self._run(n, s, images, given.device) for s in given.seeds for n in names}
+        jobs = [(n, s, images, given.device) for s in given.seeds for n in names]
+        found = in_processes(self._run, jobs, given.jobs) if given.jobs > 1 else map(self._run, jobs)
+        done = {(name, seed): tree for (name, seed, *_), tree in zip(jobs, found, strict=True)}
         results = {name: [done[name, seed] for seed in given.seeds] for name in names}
         export = RUNS / self.name / "teacher-onnx"
         teacher = load_model(self.teacher, Pretrained)
         export_onnx(teacher, export)
         first = next(iter(results.values()))[0]
-        p = first["protocol"]
-        samples = thousands(p["samples"])
+        samples = thousands(first["protocol"].get("samples", 0))
         metrics = {name: key.format(samples) for name, key in self.metrics.items()}
-        rows = rows_of(results, export / "model.onnx", metrics, given.seeds)
+        rows = rows_of(results, export / "model.onnx", metrics, given.seeds, self.once)
         protocol = {
             "teacher_sha256": weights_sha256(teacher),
             "images": images,
-            "samples": p["samples"],
-            "reference": p["reference_data"],
-            "reference_images": p["reference_images"],
-            "held_out": p["held_out"],
-            "extractor": p["extractor"],
+            **self.protocol(first),
             "trained": distinct(r["protocol"].get("trained") for runs in results.values() for r in runs),
             "common": self.common,
             "latency": "ONNX Runtime, one picture, one thread, median over rounds, files in turn",
@@ -106,8 +132,9 @@ class Benchmark:
         whole = (names, images, given.seeds) == (*self.tables[given.table], SEEDS)
         print(write(file, whole, {"command": command, "protocol": protocol, "machine": machine(), "rows": rows}))
 
-    def _run(self, name: str, seed: int, images: int, device: str) -> dict[str, Any]:
+    def _run(self, job: tuple[str, int, int, str]) -> dict[str, Any]:
         """An ordinary run below benchmarks/runs/; a finished one is only checked, an interrupted one goes on."""
+        name, seed, images, device = job
         print(f"== {name}, seed {seed}", file=sys.stderr, flush=True)
         recipe_name, changes = self.rows[name]
         every = max(images // 4, 1)
@@ -127,17 +154,15 @@ class Benchmark:
         return tree
 
 
-def onnx_latency(paths: list[Path], rounds: int = 10) -> list[tuple[float, float]]:
+def onnx_latency(
+    paths: list[Path], once: Callable[[Path], Callable[[], object]] = drawn_once, rounds: int = 10
+) -> list[tuple[float, float]]:
     """Median milliseconds of one picture on one thread, and its ratio to the first file's in the same round.
 
     The files take turns, so that a slow moment hits all alike. On two threads networks this small swing by half.
     """
-    sources = [OnnxFile(path, path.name, threads=1) for path in paths]
-    inputs = [next(drawn_inputs(s.latent, s.num_classes, 1, 0)) for s in sources]
-    times = [
-        [latency(lambda s=s, x=x: s.images(x), runs=50, warmup=20)["p50"] for s, x in zip(sources, inputs, strict=True)]
-        for _ in range(rounds)
-    ]
+    calls = [once(path) for path in paths]
+    times = [[latency(call, runs=50, warmup=20)["p50"] for call in calls] for _ in range(rounds)]
     return [
         (statistics.median(column), statistics.median(ms / first[0] for ms, first in zip(column, times, strict=True)))
         for column in zip(*times, strict=True)
@@ -145,14 +170,15 @@ def onnx_latency(paths: list[Path], rounds: int = 10) -> list[tuple[float, float
 
 
 def rows_of(
-    results: dict[str, list[dict[str, Any]]], teacher_onnx: Path, metrics: dict[str, str], seeds: list[int]
-) -> list[dict[str, Any]]:
+    results: dict[str, list[dict[str, Any]]], teacher_onnx: Path, metrics: dict[str, str], seeds: list[int],
+    once: Callable[[Path], Callable[[], object]],
+) -> list[dict[str, Any]]:  # fmt: skip
     """The rows of a table: the teacher's first, then one for each name in `results` (metrics.json of each seed).
 
     `metrics` says where metrics.json has each figure.
     """
     files = [teacher_onnx, *(Path(runs[0]["folder"]) / "export" / "model.onnx" for runs in results.values())]
-    times = onnx_latency(files)
+    times = onnx_latency(files, once)
     first = next(iter(results.values()))[0]
     taught = {n: summary([first["teacher"][k]]) for n, k in metrics.items() if k in first["teacher"]}
     rows = [_row("teacher", first["cost"]["teacher"], times[0], [], taught)]

@@ -18,7 +18,6 @@ from distilgan.evaluation.page import boxes, cost_table, curves, figures, table_
 from distilgan.evaluation.people import People, means_by_yaw, turned
 from distilgan.evaluation.protocol import versions
 from distilgan.networks.identity import IdentityNetwork
-from distilgan.perception.identity import IdentityFeatures
 from distilgan.recipe import IdentityRecipe
 
 _PLOTS = (
@@ -37,7 +36,7 @@ def evaluate_identity(
     network: IdentityNetwork, pairs: FacePairs, protocol: FrontalProtocol, name: str
 ) -> FrontalResult:
     """Who the faces of `pairs`, turned as they are, are taken for."""
-    people = People(IdentityFeatures(network, name), pairs, _faces(pairs, "frontal"))
+    people = People(network, pairs, _faces(pairs, "frontal"))
     found = people.figures(_faces(pairs, "profile"))
     means, by_yaw = means_by_yaw(found, pairs.yaw)
     result = FrontalResult(name, means, by_yaw={"student": by_yaw})

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from distilgan.data.face_pairs import FacePairs
+from distilgan.errors import UserError
 from distilgan.evaluation.cost import count_macs, count_parameters
 from distilgan.evaluation.frontal import FrontalResult, read_frontal_result
 from distilgan.evaluation.frontal_card import frontal_card
@@ -39,6 +40,10 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
     ) -> FrontalMethod:
         recipe = self.recipe
         network = identity_features(recipe.identity_network)
+        if network is not None and not network.learnable:
+            raise UserError(
+                f"identity_network={network.name}: no gradient passes an ONNX file; use it as evaluation.identity"
+            )
         if isinstance(recipe, TPGANRecipe):
             from distilgan.methods.tpgan import TPGANTraining
 

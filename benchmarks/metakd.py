@@ -1,0 +1,91 @@
+"""MetaKD against fixed and other learnt loss weights: same teacher, same faces, same budget, several seeds.
+
+    distilgan data poses benchmarks/runs/poses/train --identities 400 --recordings 2
+    distilgan data poses benchmarks/runs/poses/test --first 901 --identities 40 --recordings 2
+    python benchmarks/metakd.py [--table methods|grid] [--images N] [--seeds 0 1 2] [--rows metakd ...] [--jobs 2] [--device cpu]
+
+`methods` has conventional distillation (`fixed`), the student without a teacher, every balancer, and what MetaKD is without one of
+its signals and with shuffled ones; `grid` nine fixed weightings. The test people are nobody's training people. Each row and seed is
+an ordinary run below benchmarks/runs/metakd/; finished ones are not done again, an interrupted one goes on. The tables are
+benchmarks/results/metakd*.json; benchmarks/tables.py puts them into the docs. With other rows, images or seeds than a table's own
+the result goes to benchmarks/runs/ instead.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import RUNS, Benchmark
+
+from distilgan.evaluation.frontalizers import OnnxFrontalizer
+from distilgan.recipe import AnyRecipe
+
+TEACHER = "builtin:poses64-teacher"
+DATA = RUNS / "poses"
+FIXED = "balancer.kind=fixed"
+GRID = {
+    f"fixed, local {local:g}, feature {feature:g}": (
+        "metakd",
+        [FIXED, f"losses.local={local}", f"losses.feature={feature}"],
+    )
+    for local in (0.3, 1.0, 3.0)
+    for feature in (0.1, 0.3, 1.0)
+}
+ROWS: dict[str, tuple[str, list[str]]] = {
+    "no teacher": ("metakd", ["teacher=null", f"like={TEACHER}", "losses.feature=0", FIXED]),
+    "fixed": ("metakd", [FIXED]),
+    "uncertainty": ("metakd", ["balancer.kind=uncertainty"]),
+    "dwa": ("metakd", ["balancer.kind=dwa"]),
+    "gradnorm": ("metakd", ["balancer.kind=gradnorm"]),
+    "famo": ("metakd", ["balancer.kind=famo"]),
+    "metakd": ("metakd", []),
+    "metakd, losses only": ("metakd", ["balancer.signals=loss"]),
+    "metakd, gradients only": ("metakd", ["balancer.signals=gradient"]),
+    "metakd, shuffled": ("metakd", ["balancer.signals=shuffled"]),
+    **GRID,
+}
+# table -> rows, images of each run
+TABLES = {"methods": ([n for n in ROWS if n not in GRID], 10_000), "grid": (list(GRID), 10_000)}
+METRICS = {
+    name: name
+    for name in (
+        "psnr_teacher", "ssim_teacher", "perceptual_teacher", "psnr_truth", "ssim_truth", "perceptual_truth",
+        "identity_truth", "rank1", "asymmetry",
+    )
+}  # fmt: skip
+
+
+def inputs(recipe: AnyRecipe, device: str) -> list[str]:
+    for name in ("train", "test"):
+        if not (DATA / name / "pairs.csv").is_file():
+            sys.exit(f"{DATA / name}: make it first, with the command at the top of this file")
+    return [f"data.path={DATA / 'train'}", f"evaluation.data={DATA / 'test'}"]
+
+
+def protocol(first: dict[str, Any]) -> dict[str, Any]:
+    p = first["protocol"]
+    kept = {k: p[k] for k in ("held_out", "pairs", "turned", "people", "gallery", "probes", "identity", "ssim", "psnr")}
+    return {
+        "reference": "rendered faces, people 901 to 940, two moments each, 13 angles",
+        **kept,
+        "unturned": first["profile"],
+    }
+
+
+def once(path: Path) -> Callable[[], object]:
+    """One face turned by an exported student, on one thread."""
+    turn = OnnxFrontalizer(path, path.name, threads=1)
+    face, landmarks = torch.zeros(1, 3, turn.resolution, turn.resolution), torch.full((1, 5, 2), turn.resolution / 2)
+    return lambda: turn(face, landmarks)
+
+
+BENCHMARK = Benchmark(
+    "metakd", TEACHER, ROWS, ["training.keep_checkpoints=1"], TABLES, METRICS, inputs, protocol=protocol, once=once
+)
+
+if __name__ == "__main__":
+    BENCHMARK.main(__doc__)
