@@ -40,7 +40,7 @@ def batch_of(method: Any, n: int = 4) -> FaceBatch:
 
 
 def view_of(method: Any, n: int = 4) -> View:
-    return method._look(batch_of(method, n), None, graph=True)  # type: ignore[no-any-return]
+    return method._look(batch_of(method, n), {}, graph=True)  # type: ignore[no-any-return]
 
 
 # -- the teacher's training ----------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_the_alignment_is_the_derivative_of_the_meta_loss(faces: Path, tpgan_tea
     )
     parameters = list(network.parameters())
     scaling = [s.double() for s in adam_scaling(method.optimiser["generator"], parameters)]
-    terms = method.terms(method._look(batch, None, graph=True), Draws(0, 0, 4))
+    terms = method.terms(method._look(batch, {}, graph=True), Draws(0, 0, 4))
     each = [gradients(t, parameters) for t in terms.values()]
 
     def meta() -> Tensor:

@@ -25,7 +25,15 @@ from distilgan.recipe import BaseRecipe, dump_recipe
 from distilgan.training.checkpoint import latest_checkpoint
 from distilgan.training.hardware import start_hardware
 from distilgan.training.loop import fit, micro_batches, schedule
-from tests.recipes import biggan_recipe, gan_recipe, stylekd_recipe, tinygan_recipe
+from tests.recipes import (
+    biggan_recipe,
+    gan_recipe,
+    identity_recipe,
+    metakd_recipe,
+    stylekd_recipe,
+    tinygan_recipe,
+    tpgan_recipe,
+)
 from tests.training.running import assert_same, final_state, prepared, run
 
 
@@ -35,7 +43,13 @@ class Killed(BaseException):
 
 @pytest.fixture
 def recipe_of(
-    image_folder: Path, teacher_folder: Path, labelled_folder: Path, conditional_teacher: Path, tmp_path: Path
+    image_folder: Path,
+    teacher_folder: Path,
+    labelled_folder: Path,
+    conditional_teacher: Path,
+    faces: Path,
+    tpgan_teacher: Path,
+    tmp_path: Path,
 ) -> Callable[..., BaseRecipe]:
     """A tiny recipe of each method."""
 
@@ -46,6 +60,18 @@ def recipe_of(
             return stylekd_recipe(image_folder, teacher_folder, **changes)
         if method == "biggan":
             return biggan_recipe(labelled_folder, **changes)
+        if method == "identity":
+            return identity_recipe(faces, **changes)
+        if method == "tpgan":
+            return tpgan_recipe(faces, **changes)
+        if method == "metakd":
+            return metakd_recipe(faces, tpgan_teacher, **changes)
+        if method.endswith("-metakd"):
+            changes["balancer"] = {"kind": "metakd", "every": 1, "lr": 0.05}
+            method = method.removesuffix("-metakd")
+            if method == "stylekd":
+                return stylekd_recipe(image_folder, teacher_folder, **changes)
+            changes["losses"] = {**changes.get("losses", {}), "pixel_fall": None}
         if method == "tinygan-store":
             store = draw_pairs(tmp_path / "store", conditional_teacher, "T", 24, shard_size=10)
             changes["pairs"] = {"store": str(store)}
@@ -55,7 +81,10 @@ def recipe_of(
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])
-@pytest.mark.parametrize("method", ["gan", "stylekd", "biggan", "tinygan", "tinygan-store"])
+@pytest.mark.parametrize(
+    "method",
+    ["gan", "stylekd", "biggan", "tinygan", "tinygan-store", "tpgan", "metakd", "stylekd-metakd", "tinygan-metakd"],
+)
 def test_a_resumed_run_ends_bit_identical(
     recipe_of: Callable[..., BaseRecipe],
     tmp_path: Path,
@@ -238,6 +267,9 @@ def gradients_of_a_step(recipe: Any) -> dict[str, Tensor]:
         fit(method, recipe, Path(folder), recipe.seed, start_hardware("cpu", "32"))
     state = method.generator.state_dict()
     moved = {k: v.clone() for k, v in state.items() if k.endswith(("w_avg", "running_mean", "running_var"))}
+    if method.balancer is not None:
+        found["factors"] = method.balancer.factors.float()
+        found |= {f"signals.{k}": torch.tensor(v) for k, v in method.balancer.signals().items()}
     return {**found, **moved, **({"path_mean": method.path_mean.clone()} if hasattr(method, "path_mean") else {})}
 
 
@@ -253,7 +285,9 @@ if os.environ["RANK"] == "0":
 """
 
 
-@pytest.mark.parametrize("method", ["gan", "stylekd", "biggan", "tinygan"])
+@pytest.mark.parametrize(
+    "method", ["gan", "stylekd", "biggan", "tinygan", "identity", "metakd", "stylekd-metakd", "tinygan-metakd"]
+)
 def test_two_processes_have_the_gradients_of_one(
     recipe_of: Callable[..., BaseRecipe], tmp_path: Path, method: str
 ) -> None:
@@ -261,7 +295,9 @@ def test_two_processes_have_the_gradients_of_one(
     changes: dict[str, Any] = {"training": {"images": 8}}
     if method == "gan":
         changes["network"] = {"conv_clamp": None}
-    elif method == "tinygan":
+    elif method == "metakd":
+        changes["balancer"] = {"every": 1, "lr": 0.05, "meta_share": 1.0, "held_out": 0.5}
+    elif method.startswith("tinygan"):
         changes["losses"] = {"adversarial_every": 1, "pixel_fall": None}
     recipe = recipe_of(method, **changes)
     expected = gradients_of_a_step(recipe)

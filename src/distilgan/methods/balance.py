@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from distilgan.balancing import DWA, FAMO, Balancer, GradNorm, MetaKD, Seen, Uncertainty, Wants
 from distilgan.balancing.probe import Gradients, adam_scaling, angles, gradients, norm
 from distilgan.losses.frontal import absolute
+from distilgan.methods.draws import Draws
 from distilgan.perception.structural import structural_similarity
 from distilgan.recipe import Balancing, DistillRecipe
 
@@ -132,6 +134,11 @@ class Balance:
         finally:
             with torch.no_grad():
                 torch._foreach_copy_(self.parameters, kept)
+
+
+def meta_count(b: Balancing, draws: Draws) -> int:
+    """Samples of this share that the meta-loss is taken on: those numbered below the meta batch's size in the whole batch."""
+    return max(1, draws.count_below(math.ceil(b.meta_share * draws.batch)))
 
 
 def meta_distance(b: Balancing, made: Tensor, target: Tensor) -> Tensor:

@@ -31,16 +31,17 @@ from distilgan.networks.tpgan_discriminator import (
 from distilgan.networks.tpgan_pathways import smaller
 from distilgan.recipe import Adversary, Optimiser, Training
 
+Inputs = dict[str, Tensor]
 COLUMNS = 13
 _NOISE = 0.02  # deviation of the noise beside the bottleneck, as in the paper's code
 
 
 @dataclass
 class View:
-    """One share of a step: the pairs, the noise, and what was made of them."""
+    """One share of a step: the pairs, and what was made of them."""
 
     batch: FaceBatch
-    z: Tensor | None
+    given: Inputs  # what the generator was given besides
     out: TPGANOutput
 
 
@@ -69,53 +70,55 @@ class FrontalMethod(Method[FaceBatch, TPGAN]):
         report: Terms = {}
         uses_critic = bool(self.weights.get("gan"))
         moves = not uses_critic or self.steps % self.adversary.every == self.adversary.every - 1
-        noise = [self._noise(draw) for draw in draws]
+        given = [self._given(draw) for draw in draws]
         # With accumulation the pictures are made again for the generator's turn, instead of keeping all graphs.
-        kept = self._look(batches[0], noise[0], graph=moves) if len(batches) == 1 else None
+        kept = self._look(batches[0], given[0], graph=moves) if len(batches) == 1 else None
         if uses_critic:
-            self._train_critic(batches, noise, draws, kept, report)
+            self._train_critic(batches, given, draws, kept, report)
         if moves:
             self.discriminator.requires_grad_(False)
             self._begin_balance(draws)
-            for i, (batch, z, draw) in enumerate(zip(batches, noise, draws, strict=True)):
+            for i, (batch, inputs, draw) in enumerate(zip(batches, given, draws, strict=True)):
                 with self._sync("generator", last=i == len(batches) - 1):
-                    view = kept or self._look(batch, z, graph=True)
+                    view = kept or self._look(batch, inputs, graph=True)
                     terms = self.terms(view, draw)
                     if uses_critic:
                         terms = {"gan": self._generator_gan(view.out.image), **terms}
                     self._backward(terms, len(batches))
                 add_terms(report, terms, 1 / len(batches))
-            self._update_generator(batches, noise, draws, report)
+            self._update_generator(batches, given, draws, report)
         self.steps += 1
         return report
 
     def _update_generator(
-        self, batches: list[FaceBatch], noise: list[Tensor | None], draws: list[Draws], report: Terms
+        self, batches: list[FaceBatch], given: list[Inputs], draws: list[Draws], report: Terms
     ) -> None:
         def again() -> list[Terms]:
-            views = [self._look(batch, z, graph=False) for batch, z in zip(batches, noise, strict=True)]
+            views = [self._look(batch, inputs, graph=False) for batch, inputs in zip(batches, given, strict=True)]
             return [self.terms(view, draw) for view, draw in zip(views, draws, strict=True)]
 
         self._balanced_update(draws, report, again)
 
-    def _look(self, batch: FaceBatch, z: Tensor | None, graph: bool) -> View:
+    def _look(self, batch: FaceBatch, given: Inputs, graph: bool) -> View:
         with torch.set_grad_enabled(graph), self.engine.autocast():
-            out: TPGANOutput = self.played["generator"](batch.profile, batch.landmarks, z, full=True)
-        return View(batch, z, out)
+            out: TPGANOutput = self.played["generator"](batch.profile, batch.landmarks, full=True, **given)
+        return View(batch, given, out)
 
-    def _noise(self, draws: Draws) -> Tensor | None:
-        length = self.generator.config.z_dim
-        return draws.normal(length) * _NOISE if length else None
+    def _given(self, draws: Draws) -> Inputs:
+        """Noise, if the generator takes any, and what the identity head does without."""
+        c = self.generator.config
+        given: Inputs = {"keep": draws.uniform(c.code)} if c.identities else {}
+        return {**given, "z": draws.normal(c.z_dim) * _NOISE} if c.z_dim else given
 
     # -- the critic --------------------------------------------------------------------------------------------------
 
     def _train_critic(
-        self, batches: list[FaceBatch], noise: list[Tensor | None], draws: list[Draws], kept: View | None, report: Terms
+        self, batches: list[FaceBatch], given: list[Inputs], draws: list[Draws], kept: View | None, report: Terms
     ) -> None:
         self.discriminator.requires_grad_(True)
-        for i, (batch, z, draw) in enumerate(zip(batches, noise, draws, strict=True)):
+        for i, (batch, inputs, draw) in enumerate(zip(batches, given, draws, strict=True)):
             with self._sync("discriminator", last=i == len(batches) - 1):
-                fake = (kept or self._look(batch, z, graph=False)).out.image.detach()
+                fake = (kept or self._look(batch, inputs, graph=False)).out.image.detach()
                 loss, terms = self._critic_loss(batch.frontal, fake, draw)
                 self.engine.backward(loss / len(batches))
             add_terms(report, {**terms, "discriminator": loss}, 1 / len(batches))

@@ -22,7 +22,6 @@ random convolutions, and its meta-learner is never trained.
 
 from __future__ import annotations
 
-import math
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -33,10 +32,10 @@ from torch import Tensor, nn
 from distilgan.data.face_pairs import FaceBatch, FacePairs
 from distilgan.errors import UserError
 from distilgan.losses.frontal import absolute, identity_distance, normalised_features, patches
-from distilgan.methods.balance import build_balancer, meta_distance
+from distilgan.methods.balance import build_balancer, meta_count, meta_distance
 from distilgan.methods.base import Terms
 from distilgan.methods.draws import Draws
-from distilgan.methods.frontal import FrontalMethod, View, patches_of, sizes_of
+from distilgan.methods.frontal import FrontalMethod, Inputs, View, patches_of, sizes_of
 from distilgan.networks.pretrained import network_sha256
 from distilgan.networks.tpgan import PATCHES, TPGAN, TPGANConfig, TPGANOutput
 from distilgan.recipe import FrontalStudent, MetaKDRecipe
@@ -113,7 +112,7 @@ class MetaKD(FrontalMethod):
         """M on a batch of people that the student is not trained on."""
         assert self.meta_pairs is not None
         b, device = self.meta, next(self.generator.parameters()).device
-        chosen = draws.integers(len(self.meta_pairs))[: math.ceil(b.meta_share * draws.count)]
+        chosen = draws.integers(len(self.meta_pairs))[: meta_count(b, draws)]
         batch = self.meta_pairs.batch(chosen.tolist()).to(device)
         with self.engine.autocast():
             made: Tensor = self.generator(batch.profile, batch.landmarks)
@@ -132,15 +131,15 @@ class MetaKD(FrontalMethod):
         if self.teacher is None:
             return None
         with torch.no_grad(), self.engine.autocast():
-            taught: TPGANOutput = self.teacher(view.batch.profile, view.batch.landmarks, view.z, full=True)
+            taught: TPGANOutput = self.teacher(view.batch.profile, view.batch.landmarks, view.given.get("z"), full=True)
         return taught
 
     # -- one step ------------------------------------------------------------------------------------------------------
 
     def _update_generator(
-        self, batches: list[FaceBatch], noise: list[Tensor | None], draws: list[Draws], report: Terms
+        self, batches: list[FaceBatch], given: list[Inputs], draws: list[Draws], report: Terms
     ) -> None:
-        super()._update_generator(batches, noise, draws, report)
+        super()._update_generator(batches, given, draws, report)
         if self._trains_adapters:
             self._update("adapters", report)
 

@@ -13,7 +13,6 @@ weights 1, 3, 3, 30); Liu et al., "Content-Aware GAN Compression", CVPR 2021 (sl
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from distilgan.errors import UserError
 from distilgan.losses.latent_direction import latent_offsets, sefa_directions, similarity_divergence
 from distilgan.methods.adversarial import AdversarialMethod, Views, first_samples
-from distilgan.methods.balance import build_balancer, meta_distance
+from distilgan.methods.balance import build_balancer, meta_count, meta_distance
 from distilgan.methods.base import Terms
 from distilgan.methods.channel_scores import channel_scores
 from distilgan.methods.draws import Draws
@@ -101,7 +100,7 @@ class StyleKD(AdversarialMethod):
         """Distance of the pictures of new latents."""
         assert self.teacher is not None
         given = style_inputs(self.generator, draws, self.style_mixing)
-        count = math.ceil(self.balancing.meta_share * draws.count)
+        count = meta_count(self.balancing, draws)
         given = {key: first_samples(value, count) for key, value in given.items()}
         with self.engine.autocast():
             made = self.generator(**given)

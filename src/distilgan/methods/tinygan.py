@@ -35,7 +35,7 @@ from distilgan.losses.feature_matching import (
     moment_distance,
     pixel_distance,
 )
-from distilgan.methods.balance import build_balancer, meta_distance
+from distilgan.methods.balance import build_balancer, meta_count, meta_distance
 from distilgan.methods.base import Terms, add_terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.latent import LatentMethod
@@ -173,7 +173,7 @@ class TinyGANDistillation(LatentMethod):
 
     def meta_loss(self, draws: Draws) -> Tensor:
         """Distance of the pictures of new latents and classes."""
-        count = math.ceil(self.balancing.meta_share * draws.count)
+        count = meta_count(self.balancing, draws)
         z, label = (x[:count] for x in self.teaching.inputs(draws))
         with self.engine.autocast():
             made: Tensor = self.generator(z, label)

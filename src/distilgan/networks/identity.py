@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distilgan.networks.conditional import check_halvings, check_positive
+from distilgan.networks.conditional import AffineBatchNorm, StatisticsRow, check_halvings, check_positive
 from distilgan.networks.pretrained import Pretrained
 
 
@@ -33,14 +33,30 @@ class IdentityConfig:
         check_positive(self, "embedding")
 
 
+_ROW = StatisticsRow()
+
+
+class NormalisedConvolution(nn.Module):
+    """3x3 convolution and batch normalisation."""
+
+    def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, out_channels, 3, stride, 1, bias=False)
+        self.norm = AffineBatchNorm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.convolution(x), _ROW)
+        return y
+
+
 class IdentityBlock(nn.Module):
-    """Halves the size, then a residual block of two 3x3 convolutions."""
+    """Halves the size, then a residual block of two convolutions."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.down = _normalised(channels, out_channels, 2)
-        self.first = _normalised(out_channels, out_channels, 1)
-        self.second = _normalised(out_channels, out_channels, 1)
+        self.down = NormalisedConvolution(channels, out_channels, 2)
+        self.first = NormalisedConvolution(out_channels, out_channels)
+        self.second = NormalisedConvolution(out_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.down(x))
@@ -60,9 +76,8 @@ class IdentityNetwork(Pretrained):
         self.config = c = config
         self.stages = nn.Sequential(*(IdentityBlock(a, b) for a, b in itertools.pairwise([3, *c.channels])))
         side = c.resolution // 2 ** len(c.channels)
-        self.embed = nn.Sequential(
-            nn.Flatten(), nn.Dropout(0.3), nn.Linear(c.channels[-1] * side**2, c.embedding), nn.BatchNorm1d(c.embedding)
-        )
+        self.embed = nn.Linear(c.channels[-1] * side**2, c.embedding)
+        self.norm = AffineBatchNorm(c.embedding)
         self.people = nn.Linear(c.embedding, c.identities, bias=False) if c.identities else None
 
     def sample_inputs(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
@@ -71,12 +86,9 @@ class IdentityNetwork(Pretrained):
         return {"image": torch.rand(n, 3, size, size, generator=generator) * 2 - 1}
 
     def forward(self, image: Tensor, *, full: bool = False) -> Any:
-        direction = F.normalize(self.embed(self.stages(image)).float(), dim=1)
+        found = self.embed(self.stages(image).flatten(1))
+        direction = F.normalize(self.norm(found[:, :, None, None], _ROW).flatten(1).float(), dim=1)
         if not full:
             return direction
         assert self.people is not None
         return direction, F.linear(direction, F.normalize(self.people.weight.float(), dim=1))
-
-
-def _normalised(channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, out_channels, 3, stride, 1, bias=False), nn.BatchNorm2d(out_channels))

@@ -164,9 +164,14 @@ class TPGAN(Translator):
         return [layer for pathway in pathways for layer in pathway.encoder()]  # type: ignore[operator]
 
     def forward(
-        self, image: Tensor, landmarks: Tensor | None = None, z: Tensor | None = None, *, full: bool = False
-    ) -> Any:
-        """The frontal face [N, 3, R, R]; with `full` a `TPGANOutput`."""
+        self, image: Tensor, landmarks: Tensor | None = None, z: Tensor | None = None, *, full: bool = False,
+        keep: Tensor | None = None,
+    ) -> Any:  # fmt: skip
+        """The frontal face [N, 3, R, R]; with `full` a `TPGANOutput`.
+
+        Args:
+            keep: numbers in [0, 1), [N, code]: the identity head does without the features whose number is below 0.3.
+        """
         if landmarks is None:
             landmarks = self.centres.expand(len(image), -1, -1)
         if z is None and self.config.z_dim:
@@ -179,7 +184,8 @@ class TPGAN(Translator):
             return whole.image
         identity = None
         if self.identity is not None:
-            identity = self.identity(F.dropout(whole.code, DROPOUT, self.training))
+            seen = whole.code if keep is None else whole.code * (keep >= DROPOUT) / (1 - DROPOUT)
+            identity = self.identity(seen)
         features = {f"global.{k}": v for k, v in whole.features.items()}
         features |= {f"{name}.{k}": v for name, out in locals_.items() for k, v in out.features.items()}
         patches = {name: out.image for name, out in locals_.items()}
