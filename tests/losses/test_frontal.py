@@ -53,9 +53,12 @@ def test_identity_distance_is_one_minus_the_cosine() -> None:
 def test_features_are_compared_in_the_teachers_variances() -> None:
     torch.manual_seed(0)
     teacher = {"a": torch.randn(4, 3, 5, 5) * 7, "b": torch.randn(4, 2, 3, 3) * 0.01 + 4}
-    ignorant = {k: v.mean().expand_as(v) for k, v in teacher.items()}
-    assert float(normalised_features(ignorant, teacher)) == pytest.approx(1.0, rel=0.02)
-    assert float(normalised_features(teacher, teacher)) == 0.0
+    ignorant, variances = (
+        {k: v.mean().expand_as(v) for k, v in teacher.items()},
+        {k: float(v.var()) for k, v in teacher.items()},
+    )
+    assert float(normalised_features(ignorant, teacher, variances)) == pytest.approx(1.0, rel=0.02)
+    assert float(normalised_features(teacher, teacher, variances)) == 0.0
 
 
 def test_margin_softmax_asks_for_more_of_the_right_person() -> None:

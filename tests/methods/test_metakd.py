@@ -20,7 +20,7 @@ from distilgan.methods.metakd import MetaKD, taps
 from distilgan.methods.tpgan import TPGANTraining
 from distilgan.networks.identity import IdentityConfig, IdentityNetwork
 from distilgan.networks.tpgan import PATCHES, TPGAN, tpgan_config
-from distilgan.perception.identity import IdentityFeatures
+from distilgan.perception.identity import IdentityFeatures, open_identity
 from distilgan.pipeline import build_method
 from tests.conftest import tiny_tpgan, write_faces
 from tests.methods.test_stylekd import ENGINE
@@ -43,12 +43,17 @@ def view_of(method: Any, n: int = 4) -> View:
     return method._look(batch_of(method, n), {}, graph=True)  # type: ignore[no-any-return]
 
 
+def identity_network(folder: Path) -> IdentityFeatures:
+    torch.manual_seed(1)
+    IdentityNetwork(IdentityConfig(32, [4, 8], 6)).save_pretrained(folder / "identity")
+    return open_identity(str(folder / "identity"), Path)
+
+
 # -- the teacher's training ----------------------------------------------------------------------------------------------
 
 
 def test_the_teachers_terms_by_hand(faces: Path) -> None:
-    torch.manual_seed(1)
-    network = IdentityFeatures(IdentityNetwork(IdentityConfig(32, [4, 8], 6)), "f")
+    network = identity_network(faces)
     recipe = tpgan_recipe(faces, losses={"identity": 0.5}, identity_network="any")
     method = TPGANTraining(recipe, FacePairs(faces, 32), network)
     method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
@@ -78,8 +83,7 @@ def test_the_teachers_terms_by_hand(faces: Path) -> None:
 
 def test_the_identity_term_reaches_the_generator(faces: Path) -> None:
     """In the published distillation code it is computed without gradients."""
-    torch.manual_seed(1)
-    network = IdentityFeatures(IdentityNetwork(IdentityConfig(32, [4, 8], 6)), "f")
+    network = identity_network(faces)
     only = {"pixel": 0, "half": 0, "quarter": 0, "symmetry": 0, "gan": 0, "variation": 0, "cross_entropy": 0}
     recipe = tpgan_recipe(faces, losses={**only, "local": 1e-9, "identity": 1.0}, identity_network="any")
     method = TPGANTraining(recipe, FacePairs(faces, 32), network)
@@ -135,7 +139,12 @@ def test_the_students_terms_by_hand(faces: Path, tpgan_teacher: Path) -> None:
     local = sum((out.patches[n] - taught.patches[n]).abs().mean() for n in PATCHES) / 4
     assert float(terms["local"]) == pytest.approx(float(local), rel=1e-5)
     adapted = method.adapters(out.features)
-    feature = sum(((adapted[t] - f) ** 2).mean() / f.var() for t, f in taught.features.items()) / 16
+    every = method.pairs.batch(range(len(method.pairs))).to(torch.device("cpu"))
+    with torch.no_grad():
+        over_data = method.teacher(every.profile, every.landmarks, full=True).features
+    feature = (
+        sum(((adapted[t] - f) ** 2).mean() / over_data[t].var(unbiased=False) for t, f in taught.features.items()) / 16
+    )
     assert float(terms["feature"]) == pytest.approx(float(feature), rel=1e-5)
 
 
@@ -196,6 +205,7 @@ def test_the_alignment_is_the_derivative_of_the_meta_loss(faces: Path, tpgan_tea
     for i in range(3):  # so that Adam has moments
         method.step([batch_of(method)], [Draws(0, 4 * i, 4)])
     network = method.generator.double()
+    method._variances()
     method.teacher.double(), method.adapters.double()
     batch = batch_of(method)
     batch = FaceBatch(

@@ -42,16 +42,19 @@ def identity_distance(made: Tensor, target: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(made.float(), target.float().detach(), dim=1).mean()
 
 
-def normalised_features(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> Tensor:
-    """mean over taps of mean (f_S - f_T)² / Var(f_T), in [0, ∞); 1 for a student that knows the teacher's mean alone.
+def normalised_features(
+    student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], variances: Mapping[str, float]
+) -> Tensor:
+    """mean over taps of mean (f_S - f_T)² / Var f_T, in [0, ∞); 1 for a student that knows the teacher's mean alone.
 
     Args:
         student, teacher: tap -> features [N, C, H, W] of one width; the student's have passed their adapters.
+        variances: tap -> variance of all numbers of the teacher's features over the data, which makes taps comparable.
     """
-    terms = []
-    for name, target in teacher.items():
-        t = target.float().detach()
-        terms.append((student[name].float() - t).square().mean() / t.var().clamp(min=1e-8))
+    terms = [
+        (student[name].float() - f.float().detach()).square().mean() / max(variances[name], 1e-8)
+        for name, f in teacher.items()
+    ]
     return torch.stack(terms).mean()
 
 

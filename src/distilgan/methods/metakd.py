@@ -6,10 +6,10 @@ Teacher T and student S see the same turned face x (and noise); y is the true fr
     L_pixel = E |S(x) - T(x)|,   L_local = mean over the four patches of E |S_k(x) - T_k(x)|,
     L_feature = mean over the encoders' taps of E (A_l f_l(S) - f_l(T))² / Var f_l(T),
 
-A_l trainable 1x1 convolutions where the widths differ. λ = a b: the recipe's weights b times the balancer's factors a (see
-`balancing.metakd`; with balancer.kind=fixed this is conventional distillation). The other terms are not balanced: a critic's score
-and an identity distance say nothing of how much of the teacher has been learnt. The meta-loss is taken on people held out of the
-student's training set:
+A_l trainable 1x1 convolutions where the widths differ, the variance that over the data. λ = a b: the recipe's weights b times the
+balancer's factors a (see `balancing.metakd`; with balancer.kind=fixed this is conventional distillation). The other terms are not
+balanced: a critic's score and an identity distance say nothing of how much of the teacher has been learnt. The meta-loss is taken
+on people held out of the student's training set:
 
     M = m₁ E |S(x) - t| + m₂ (1 - SSIM(S(x), t)) + m₃ (1 - cos(f(S(x)), f(t))),   t = T(x) or y.
 
@@ -40,6 +40,8 @@ from distilgan.networks.pretrained import network_sha256
 from distilgan.networks.tpgan import PATCHES, TPGAN, TPGANConfig, TPGANOutput
 from distilgan.recipe import FrontalStudent, MetaKDRecipe
 from distilgan.runs import load_model
+
+_VARIANCE_PAIRS = 256
 
 
 class Adapters(nn.Module):
@@ -79,6 +81,7 @@ class MetaKD(FrontalMethod):
             identity_network,
         )  # fmt: skip
         self.scales, self.meta = n.scales, balancer
+        self.variances: dict[str, float] | None = None
         self.adapters = Adapters(student.config, like.config) if n.feature else None
         others = {"gan": n.gan, "identity": n.identity, "cross_entropy": n.cross_entropy}
         self.weights = {name: weight for name, weight in {**recipe.balanced(), **others}.items() if weight}
@@ -101,7 +104,7 @@ class MetaKD(FrontalMethod):
         if taught and self.adapters is not None:
             with self.engine.autocast():
                 adapted = self.played["adapters"](out.features) if self._trains_adapters else out.features
-            terms["feature"] = normalised_features(adapted, taught.features)
+            terms["feature"] = normalised_features(adapted, taught.features, self._variances())
         if "identity" in weights:
             terms["identity"] = self.identity_term(out.image, batch.frontal)
         if out.identity is not None and "cross_entropy" in weights:
@@ -126,6 +129,25 @@ class MetaKD(FrontalMethod):
                 seen = self.identity_network(made.float()), self.identity_network(target)
             loss = loss + b.meta_identity * identity_distance(*seen)
         return loss
+
+    @torch.no_grad()
+    def _variances(self) -> dict[str, float]:
+        """Of the teacher's features, over some training pairs: of the batch alone they would depend on how it is dealt out."""
+        if self.variances is None:
+            assert self.teacher is not None
+            device = next(self.generator.parameters()).device
+            rows = torch.linspace(0, len(self.pairs) - 1, min(len(self.pairs), _VARIANCE_PAIRS)).long()
+            found: dict[str, list[Tensor]] = {}
+            for part in torch.split(rows, 32):
+                batch = self.pairs.batch(part.tolist()).to(device)
+                taught: TPGANOutput = self.teacher(batch.profile, batch.landmarks, full=True)
+                for tap, feature in taught.features.items():
+                    # Mean and mean square of each picture: their means over pictures are those of all numbers.
+                    moments = torch.stack([feature.double().mean((1, 2, 3)), feature.double().square().mean((1, 2, 3))])
+                    found.setdefault(tap, []).append(moments)
+            means = {tap: torch.cat(moments, 1).mean(1) for tap, moments in found.items()}
+            self.variances = {tap: float(m[1] - m[0] ** 2) for tap, m in means.items()}
+        return self.variances
 
     def _taught(self, view: View) -> TPGANOutput | None:
         if self.teacher is None:
