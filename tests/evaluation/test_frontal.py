@@ -1,0 +1,152 @@
+"""Turned faces are measured angle by angle, against what a person can check by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distilgan.data.face_pairs import FacePairs
+from distilgan.data.images import to_float
+from distilgan.errors import UserError
+from distilgan.evaluation.frontal import FrontalProtocol, evaluate_frontal
+from distilgan.evaluation.frontal_report import balance_section, correlation
+from distilgan.evaluation.frontal_run import evaluate_named, turns_faces
+from distilgan.evaluation.frontalizers import open_frontalizer
+from distilgan.export.onnx import export_onnx
+from distilgan.networks.families import load_network
+from distilgan.networks.tpgan import TPGAN
+from distilgan.pipeline import execute
+from tests.conftest import tiny_tpgan, write_faces
+from tests.recipes import metakd_recipe, tpgan_recipe
+
+PROTOCOL = FrontalProtocol(data="faces", resolution=32, latency_runs=1)
+
+
+class Colour(nn.Module):
+    """Takes the direction of the mean colour for the person."""
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return nn.functional.normalize(faces.mean((2, 3)), dim=1)
+
+
+def truth(pairs: FacePairs) -> Tensor:
+    return torch.stack([to_float(pairs[i][1]) for i in range(len(pairs))])
+
+
+def test_a_perfect_student_has_perfect_figures(faces: Path) -> None:
+    pairs = FacePairs(faces, 32)
+    result = evaluate_frontal("it", lambda f, at: truth(pairs), pairs, PROTOCOL, lambda f, at: truth(pairs), Colour())
+    m = result.metrics
+    assert (m["psnr_truth"], m["ssim_truth"], m["perceptual_truth"]) == pytest.approx((100, 1, 0), abs=1e-5)
+    assert (m["psnr_teacher"], m["identity_truth"]) == pytest.approx((100, 1), abs=1e-5)
+    assert result.profile["psnr_truth"] < 15  # unturned noise
+
+
+def test_means_leave_frontal_faces_out_and_angles_are_apart(faces: Path) -> None:
+    """A student that leaves faces as they are is right at 0 degrees alone."""
+    pairs = FacePairs(faces, 32)
+    result = evaluate_frontal("it", lambda f, at: f, pairs, PROTOCOL)
+    by_yaw = result.by_yaw["student"]["psnr_truth"]
+    assert list(by_yaw) == ["-90", "0", "30"]
+    assert by_yaw["0"] == 100
+    assert result.metrics["psnr_truth"] == pytest.approx((by_yaw["-90"] + by_yaw["30"]) / 2)
+    assert result.metrics["psnr_truth"] == result.profile["psnr_truth"]
+    error = (truth(pairs)[0] - to_float(pairs[0][0])).square().mean() / 4
+    assert evaluate_frontal("it", lambda f, at: f, pairs.subset([0]), PROTOCOL).metrics["psnr_truth"] == pytest.approx(
+        -10 * math.log10(float(error)), rel=1e-5
+    )
+    assert result.protocol["turned"] == 16
+
+
+def test_recognition_looks_in_a_gallery_of_other_moments(faces: Path) -> None:
+    """Four colours for four people; one of them made in another's colour is not recognised."""
+    pairs = FacePairs(faces, 32)
+    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+
+    def in_colours(who: Tensor) -> Tensor:
+        return (colours[who] * 2 - 1)[:, :, None, None].expand(-1, -1, 32, 32)
+
+    pairs._known = {
+        name: (((in_colours(torch.tensor([int(name[:3]) - 1]))[0] + 1) * 127.5).to(torch.uint8), at)
+        for name, (_, at) in pairs._known.items()
+    }
+    right, wrong = pairs.identity, torch.where(pairs.identity == 3, 0, pairs.identity)
+    found = evaluate_frontal("it", lambda f, at: in_colours(right), pairs, PROTOCOL, None, Colour())
+    assert found.metrics["rank1"] == 1
+    assert found.protocol["gallery"] == 4
+    assert found.protocol["probes"] == 8  # the second moment, its two turned pictures of each
+    one_off = evaluate_frontal("it", lambda f, at: in_colours(wrong), pairs, PROTOCOL, None, Colour())
+    assert one_off.metrics["rank1"] == 0.75
+
+
+def test_asymmetry_by_hand(faces: Path) -> None:
+    pairs = FacePairs(faces, 32)
+    half = torch.zeros(24, 3, 32, 32)
+    half[..., :16] = 1.0
+    result = evaluate_frontal("it", lambda f, at: half, pairs, PROTOCOL)
+    assert result.metrics["asymmetry"] == 1.0
+    assert "asymmetry" not in result.profile
+
+
+def test_a_file_and_its_network_turn_alike(tmp_path: Path, faces: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    tiny_tpgan().save_pretrained(tmp_path / "net")
+    export_onnx(load_network(tmp_path / "net", TPGAN), tmp_path / "onnx")
+    names = [str(tmp_path / "net"), str(tmp_path / "onnx" / "model.onnx")]
+    assert all(turns_faces(name) for name in names)
+    batch = FacePairs(faces, 32).batch([0, 1, 2]).to(torch.device("cpu"))
+    one, other = (open_frontalizer(name)(batch.profile, batch.landmarks) for name in names)
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    first, second = (evaluate_named(name, str(faces), None, None) for name in names)
+    assert first.metrics["psnr_truth"] == pytest.approx(second.metrics["psnr_truth"], abs=1e-3)
+    assert first.protocol["held_out"] is None
+    with pytest.raises(UserError, match="give --data"):
+        evaluate_named(names[0], None, None, None)
+
+
+def test_runs_are_measured_on_people_they_have_not_seen(faces: Path, tmp_path: Path) -> None:
+    others = write_faces(tmp_path / "others", first=11)
+    short = {"training": {"images": 8}, "evaluation": {"data": str(others), "latency_runs": 1}}
+    teacher = execute(tpgan_recipe(faces, **short), tmp_path / "teacher")
+    run = execute(
+        metakd_recipe(faces, teacher.path, balancer={"every": 1, "held_out": 0.3}, **short), tmp_path / "student"
+    )
+    figures = json.loads((run.path / "metrics.json").read_text())
+    assert figures["protocol"]["held_out"] is True
+    assert {"psnr_truth", "psnr_teacher", "ssim_teacher", "asymmetry"} <= set(figures["metrics"])
+    assert set(figures["cost"]) == {"student", "teacher", "ONNX"}
+    assert json.loads((run.student / "config.json").read_text())["yaw"] == [-90, 30]
+    page = (run.path / "report.html").read_text()
+    assert "people that it has not seen" in page
+    assert "Angle by angle" in page
+    before = (run.path / "metrics.json").stat().st_mtime_ns
+    execute(run.recipe, run.path)
+    assert (run.path / "metrics.json").stat().st_mtime_ns == before  # nothing is measured twice
+    leak = write_faces(tmp_path / "leak", first=4)
+    changed = metakd_recipe(faces, teacher.path, training={"images": 8}, evaluation={"data": str(leak)})
+    with pytest.raises(UserError, match="identity 004 is in"):
+        execute(changed, tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+
+
+def test_correlations_of_weights_and_losses(tmp_path: Path) -> None:
+    x = torch.tensor([1.0, 2, 3, 4]).double()
+    assert correlation(x, 3 - 2 * x) == pytest.approx(-1)
+    assert correlation(x, torch.ones(4).double()) == 0
+    log = tmp_path / "log.jsonl"
+    lines = []
+    for i in range(8):
+        factors = {"pixel": 1 + 0.1 * i**2, "local": 1 - 0.1 * i**2}
+        losses = {"pixel": -0.3 * i, "local": -0.1 * i**2}
+        lines.append({"images": i, "terms": {"pixel": 1.0}, "balance": {"factor": factors, "loss": losses}})
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = balance_section(log)
+    assert "say nothing" in page
+    assert "-1.00" in page
+    log.write_text(json.dumps({"images": 1, "terms": {"pixel": 1.0}}) + "\n")
+    assert balance_section(log) == ""
