@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench bench-tinygan bench-speed clean
+.PHONY: demo test test-slow lint bench bench-tinygan bench-metakd bench-speed clean
 
 demo: $(STAMP)  ## distil the packaged teacher, measure, export, report
 	$(BIN)/distilgan distill stylekd-faces --out runs/demo
@@ -30,6 +30,13 @@ bench-tinygan: $(STAMP)  ## the tables of docs/tinygan.md, two to four hours eac
 	$(BIN)/distilgan data fashion-mnist benchmarks/runs/fashion-mnist
 	$(BIN)/python benchmarks/tinygan.py
 	$(BIN)/python benchmarks/tinygan.py --table options
+	$(BIN)/python benchmarks/tables.py
+
+bench-metakd: $(STAMP)  ## the tables of docs/metakd.md, about six hours on two cores; faces are rendered first
+	$(BIN)/distilgan data poses benchmarks/runs/poses/train --identities 400 --recordings 2 --workers 2
+	$(BIN)/distilgan data poses benchmarks/runs/poses/test --first 901 --identities 40 --recordings 2 --workers 2
+	$(BIN)/python benchmarks/metakd.py --jobs 2
+	$(BIN)/python benchmarks/metakd.py --table grid --jobs 2
 	$(BIN)/python benchmarks/tables.py
 
 bench-speed: $(STAMP)  ## the table of docs/speed.md, with OFFICIAL=CHECKOUT of NVIDIA's code; without it ours alone
