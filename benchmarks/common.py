@@ -7,6 +7,7 @@ import json
 import platform
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 RUNS = HERE / "runs"
 SEEDS = [0, 1, 2]
+Runs = dict[str, Callable[[], object]]
 
 
 def machine() -> dict[str, Any]:
@@ -42,6 +44,21 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def in_turn(runs: Runs, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each run, once a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> float:
+    return statistics.median(s / f for s, f in zip(seconds[slow], seconds[fast], strict=True))
 
 
 def no_inputs(recipe: AnyRecipe, device: str) -> list[str]:

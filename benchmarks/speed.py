@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,10 +19,11 @@ from typing import Any
 
 import official
 import torch
-from common import machine, write
+from common import Runs, in_turn, machine, ratio, write
 
+from distilgan.data.feed import Batch
 from distilgan.evaluation.cost import count_macs
-from distilgan.methods.adversarial import Engine
+from distilgan.methods.base import Engine
 from distilgan.methods.draws import Draws
 from distilgan.methods.gan import GAN
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -35,23 +35,6 @@ CHANNELS_LAST = torch.channels_last
 BATCH, STEPS = 16, 16  # 16 steps hold one R1
 WIDTHS = ((4096, 512), (4096, 128), (2048, 512))  # channel base and maximum at 64 px
 OFFICIAL = "official code, float32"
-
-Runs = dict[str, Callable[[], object]]
-
-
-def in_turn(runs: Runs, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each run, once a round."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def ratio(seconds: dict[str, list[float]], slow: str, fast: str) -> float:
-    return statistics.median(s / f for s, f in zip(seconds[slow], seconds[fast], strict=True))
 
 
 def matrix_product(dtype: torch.dtype, n: int = 2048) -> Callable[[], object]:
@@ -120,7 +103,7 @@ def our_steps(base: int, maximum: int, bf16: bool) -> Callable[[], object]:
         network.to(memory_format=CHANNELS_LAST)
     engine = Engine(lambda x: x.backward(), lambda: autocast(bf16), lambda n: nullcontext(), lambda v: v)
     method.prepare(method.trainable(), dict(method.optimisers()), engine)
-    real = torch.randn(BATCH, 3, 64, 64).contiguous(memory_format=CHANNELS_LAST)
+    real = Batch(torch.randn(BATCH, 3, 64, 64).contiguous(memory_format=CHANNELS_LAST))
     seen = iter(range(10**9))
     return lambda: [method.step([real], [Draws(0, next(seen), BATCH)]) for _ in range(STEPS)]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-FILES = ["README.md", "docs/stylekd.md", "docs/tinygan.md", "docs/speed.md"]
+FILES = ["README.md", "docs/stylekd.md", "docs/tinygan.md", "docs/metakd.md", "docs/speed.md"]
 
 
 def value(metric: dict[str, Any] | None, digits: int, scale: float = 1) -> str:
@@ -73,6 +73,26 @@ _TINYGAN = [
 ]
 
 
+_METAKD = [
+    ("PSNR to teacher, dB", "psnr_teacher", 2, 1.0),
+    ("SSIM to teacher", "ssim_teacher", 4, 1.0),
+    ("perceptual to teacher · 10³", "perceptual_teacher", 1, 1e3),
+    ("PSNR to truth, dB", "psnr_truth", 2, 1.0),
+    ("SSIM to truth", "ssim_truth", 4, 1.0),
+    ("perceptual to truth · 10³", "perceptual_truth", 1, 1e3),
+    ("identity", "identity_truth", 3, 1.0),
+    ("rank-1, %", "rank1", 1, 100.0),
+    ("asymmetry · 10³", "asymmetry", 1, 1e3),
+]
+
+
+def overhead(tree: dict[str, Any]) -> str:
+    lines = ["| balancer | s a step | against fixed |", "|---|---:|---:|"]
+    for row in tree["rows"]:
+        lines.append(f"| {row['name']} | {row['seconds_per_step']:.3f} | {row['ratio_to_fixed']:.3f} × |")
+    return "\n".join(lines)
+
+
 def speed(tree: dict[str, Any]) -> str:
     columns = {
         "share of the matrix-product rate": ("share_of_matrix_rate", lambda x: f"{100 * x:.0f} %"),
@@ -98,6 +118,10 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "tinygan": ("tinygan", lambda tree: methods(tree, _TINYGAN)),
     "tinygan-short": ("tinygan", lambda tree: methods(tree, [_TINYGAN[i] for i in (0, 4, 5, 9)])),
     "tinygan-options": ("tinygan-options", lambda tree: methods(tree, _TINYGAN)),
+    "metakd": ("metakd", lambda tree: methods(tree, _METAKD)),
+    "metakd-short": ("metakd", lambda tree: methods(tree, [_METAKD[i] for i in (0, 1, 3, 6)])),
+    "metakd-grid": ("metakd-grid", lambda tree: methods(tree, _METAKD)),
+    "overhead": ("overhead", overhead),
     "speed": ("speed", speed),
 }
 
