@@ -199,9 +199,9 @@ def rows_of(
     first = next(iter(results.values()))[0]
     taught = {n: summary([first["teacher"][k]]) for n, k in metrics.items() if k in first["teacher"]}
     rows = [_row("teacher", first["cost"]["teacher"], times[0], [], taught)]
-    for (name, runs), time in zip(results.items(), times[1:], strict=True):
+    for (name, runs), timed in zip(results.items(), times[1:], strict=True):
         measured = {n: summary([r["metrics"][k] for r in runs]) for n, k in metrics.items()}
-        rows.append(_row(name, runs[0]["cost"]["student"], time, seeds, measured))
+        rows.append(_row(name, runs[0]["cost"]["student"], timed, seeds, measured))
     return rows
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-VERBS = ["recipes", "distill", "train", "evaluate", "profile", "sample", "export", "convert", "data"]
+from distilgan.recipe import load_recipe, packaged
+
+VERBS = ["recipes", "distill", "train", "evaluate", "profile", "sample", "export", "convert", "frontalize", "data"]
 
 
 def distilgan(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -151,13 +153,33 @@ def test_smoke_run_resumes_refuses_another_recipe_and_starts_over(tmp_path: Path
     assert (tmp_path / "again" / "model.onnx").is_file()
 
 
-QUICK = ["stylegan2-faces", "biggan-fashion", "tinygan", "distylegan-as-published"]
-LONG = ["tinygan-as-published", "tinygan-scratch", "stylekd-published", "stylekd-cagc", "stylekd-scratch"]
+QUICK = [
+    "stylegan2-faces",
+    "biggan-fashion",
+    "tinygan",
+    "distylegan-as-published",
+    "identity-faces",
+    "tpgan-faces",
+    "metakd",
+]
+LONG = [
+    "tinygan-as-published",
+    "tinygan-scratch",
+    "stylekd-published",
+    "stylekd-cagc",
+    "stylekd-scratch",
+    "tpgan-as-described",
+    "tpgan-as-published",
+]
+
+
+def test_every_recipe_is_among_them() -> None:
+    assert {*QUICK, *LONG, "stylekd-faces"} == set(packaged())
 
 
 @pytest.mark.parametrize("recipe", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)])
 def test_every_recipe_smokes(recipe: str, tmp_path: Path) -> None:
-    verb = "train" if recipe in ("stylegan2-faces", "biggan-fashion") else "distill"
+    verb = load_recipe(recipe).verb
     done = distilgan(verb, recipe, "--smoke", "--out", "run", "--precision", "32", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()

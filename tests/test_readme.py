@@ -12,6 +12,8 @@ import torch
 from typer.main import get_command
 
 from distilgan.cli import app
+from distilgan.data.face_table import FaceRow, write_table
+from distilgan.networks.tpgan import TEMPLATE
 from distilgan.recipe import load_recipe
 from tests.parity.filled import fill_by_shape
 from tests.parity.test_conditional_reference import DIGITS
@@ -29,7 +31,18 @@ def commands() -> list[list[str]]:
 
 def test_there_are_commands() -> None:
     verbs = {c[1] for c in commands()}
-    assert verbs == {"recipes", "distill", "train", "evaluate", "profile", "sample", "export", "convert", "data"}
+    assert verbs == {
+        "recipes",
+        "distill",
+        "train",
+        "evaluate",
+        "profile",
+        "sample",
+        "export",
+        "convert",
+        "data",
+        "frontalize",
+    }
 
 
 @pytest.mark.slow
@@ -42,6 +55,14 @@ def test_every_command_works(tmp_path: Path, image_folder: Path) -> None:
             arguments += ["--smoke"] * ("--smoke" not in arguments)
         if arguments[0] == "data" and "--count" in arguments:
             arguments[arguments.index("--count") + 1] = "30"
+        if "--identities" in arguments:
+            arguments[arguments.index("--identities") + 1] = "3"
+        if arguments[0] == "frontalize":
+            points = [(x / 8, y / 8) for x, y in TEMPLATE]  # of 16 px
+            names = sorted(p.name for p in (tmp_path / "photos").iterdir())
+            write_table(tmp_path / "points.csv", [FaceRow(n, n, "x", None, points) for n in names])
+            (tmp_path / "points.csv").rename(tmp_path / "photos" / "points.csv")
+            arguments[arguments.index("--landmarks") + 1] = "photos/points.csv"
         if arguments[0] == "convert":
             (tmp_path / arguments[1]).mkdir()
             torch.save(fill_by_shape(DIGITS["huggingface"]["shapes"]), tmp_path / arguments[1] / "pytorch_model.bin")
@@ -53,7 +74,12 @@ def commands_of_docs() -> list[list[str]]:
     found = []
     for path in sorted((ROOT / "docs").glob("*.md")):
         text = re.sub(r"\\\n\s*", "", path.read_text())
-        found += [line.split(" #")[0] for line in text.splitlines() if line.startswith("    distilgan ")]
+        lines = [
+            line.removeprefix("$ ").strip()
+            for line in text.splitlines()
+            if line.startswith(("    distilgan ", "$ distilgan "))
+        ]
+        found += [line.split(" #")[0] for line in lines]
     return [shlex.split(line) for line in found]
 
 
@@ -79,7 +105,14 @@ def test_python_block_runs() -> None:
 
 
 def test_links_and_tables_exist() -> None:
-    for name in ("README.md", "docs/stylekd.md", "docs/tinygan.md", "docs/speed.md", "docs/measuring.md"):
+    for name in (
+        "README.md",
+        "docs/stylekd.md",
+        "docs/tinygan.md",
+        "docs/metakd.md",
+        "docs/speed.md",
+        "docs/measuring.md",
+    ):
         text = (ROOT / name).read_text()
         for target in re.findall(r"\]\((?!http)([^)#]+)", text):
             assert ((ROOT / name).parent / target).exists(), (name, target)
