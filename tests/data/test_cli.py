@@ -102,3 +102,26 @@ def test_help_says_which_latents_work(data: Command, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COLUMNS", "200")
 
     assert "as wide as the pictures" in data("import-pairs", "--help")[1]
+
+
+def test_check_reads_pairs_of_faces(data: Command, faces: Path) -> None:
+    status, out, _ = data("check", faces, "--json")
+    assert status == 0
+    facts = json.loads(out)
+    assert (facts["pairs"], facts["people"], facts["landmarks"]) == (24, 4, True)
+    assert facts["yaw"] == {"-90": 8, "0": 8, "30": 8}
+    (faces / "001_01_01_110_07.png").write_bytes(b"no picture")
+    status, out, _ = data("check", faces)
+    assert "23 pairs of 4 people, with landmarks, 1 skipped" in out
+    assert "'001_01_01_110_07.png': not an image" in out
+    status, _, error = data("check", faces, "--strict")
+    assert status == 2
+    assert "001_01_01_110_07.png cannot be used" in error
+
+
+def test_poses_refuses_what_it_cannot_render(data: Command, tmp_path: Path) -> None:
+    for arguments, message in ((["--size", 512], "size=512"), (["--lights", 20], "lights=20: must be 1 to 19")):
+        status, _, error = data("poses", tmp_path / "set", *arguments)
+        assert status == 2
+        assert message in error
+    assert not (tmp_path / "set").exists()

@@ -13,7 +13,7 @@ from distilgan.errors import UserError
 if TYPE_CHECKING:
     from distilgan.networks.latents import Distribution
 
-data_app = typer.Typer(no_args_is_help=True, help="Make or check image sets and stores of pairs.")
+data_app = typer.Typer(no_args_is_help=True, help="Make or check image sets, faces and stores of pairs.")
 
 
 @data_app.command("faces")
@@ -135,19 +135,22 @@ def data_import_pairs(
 
 @data_app.command("check")
 def data_check(
-    path: Annotated[str, typer.Argument(help="Folder or zip of images, builtin:NAME, or a store of pairs.")],
+    path: Annotated[str, typer.Argument(help="Folder or zip of images or faces, builtin:NAME, or a store of pairs.")],
     resolution: Annotated[
         int | None, typer.Option(help="Pixels; default: the first image's.", min=1, show_default=False)
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse unusable files.")] = False,
     json: Json = False,
 ) -> None:
-    """Read a whole image set and name the files that cannot be used, or a whole store of pairs."""
+    """Read a whole image set, or pairs of faces, and name the files that cannot be used; or a whole store of pairs."""
     from distilgan.data.archives import builtin_path
+    from distilgan.data.face_pairs import holds_pairs
     from distilgan.data.images import ImageSet
 
     if (store := builtin_path(path) / "manifest.json").is_file():
         return _check_store(store.parent, json)
+    if holds_pairs(path):
+        return _check_faces(path, resolution or 64, strict, json)
     images = ImageSet(path, resolution, strict=strict)
     images.check()
     classes = images.num_classes if images.labelled else 0
@@ -160,6 +163,29 @@ def data_check(
     print(f"{len(images)} images at {images.resolution} px{labelled}, {len(images.skipped)} skipped")
     for skip in images.skipped:
         print(f"  {skip.name!r}: {skip.reason}")
+
+
+def _check_faces(path: str, resolution: int, strict: bool, json: bool) -> None:
+    from collections import Counter
+
+    from distilgan.data.face_pairs import FacePairs
+
+    pairs = FacePairs(path, resolution)
+    if strict and pairs.skipped:
+        name, reason = next(iter(pairs.skipped.items()))
+        raise UserError(f"{path}: {name} cannot be used ({reason}); mend or remove it, or read without strict")
+    angles = Counter("unknown" if row.yaw is None else f"{row.yaw:g}" for row in pairs.rows)
+    facts = {
+        "pairs": len(pairs), "people": len(pairs.identities), "landmarks": pairs.landmarked, "yaw": dict(angles),
+        "skipped": pairs.skipped,
+    }  # fmt: skip
+    if json:
+        return print_json(facts)
+    known = "with landmarks" if pairs.landmarked else "taken as aligned, without landmarks"
+    print(f"{len(pairs)} pairs of {len(pairs.identities)} people, {known}, {len(pairs.skipped)} skipped")
+    print("  yaw         " + ", ".join(f"{yaw}: {count}" for yaw, count in angles.items()))
+    for name, reason in pairs.skipped.items():
+        print(f"  {name!r}: {reason}")
 
 
 def _check_store(path: Path, json: bool) -> None:

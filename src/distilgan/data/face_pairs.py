@@ -244,6 +244,12 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
         return aligned.picture, torch.from_numpy(aligned.landmarks).float()
 
 
+def holds_pairs(name: str) -> bool:
+    """Whether a set says in pairs.csv which of its pictures belong together."""
+    path = builtin_path(name)
+    return path.suffix.lower() == ".csv" or (path.exists() and TABLE in open_files(path).names)
+
+
 def mirrored(landmarks: Tensor, resolution: int) -> Tensor:
     """Landmarks [..., 5, 2] of the picture flipped left to right."""
     flipped = torch.stack([resolution - landmarks[..., 0], landmarks[..., 1]], -1)

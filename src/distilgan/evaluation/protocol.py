@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from distilgan import __version__
 from distilgan.data.archives import builtin_path, data_sha256, same_set
+from distilgan.errors import UserError
 from distilgan.evaluation.per_class import PerClass
 from distilgan.networks.pretrained import read_config
 from distilgan.recipe import BaseRecipe, BigGANRecipe, LatentRecipe, TinyGANRecipe
@@ -109,7 +110,8 @@ def _drawn_at(name: str, recipe: BaseRecipe | None) -> float | None:
 def protocol_for(name: str, **given: Any) -> tuple[Protocol, str | None]:
     """How to measure `name`, and its teacher: what was given (not None), else what a run's recipe or a folder says."""
     recipe = open_run(Path(name)).recipe if is_run(Path(name)) else None
-    assert recipe is None or isinstance(recipe, LatentRecipe)
+    if recipe is not None and not isinstance(recipe, LatentRecipe):
+        raise UserError(f"{name}: a run of the method {recipe.method} is measured as it ends; see its metrics.json")
     protocol = protocol_of(recipe) if recipe else Protocol()
     given = {key: value for key, value in given.items() if value is not None}
     if "data" in given:
