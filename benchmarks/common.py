@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,15 @@ RESULTS = HERE / "results"
 RUNS = HERE / "runs"
 SEEDS = [0, 1, 2]
 Runs = dict[str, Callable[[], object]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, images of each run, seeds."""
+
+    rows: list[str]
+    images: int
+    seeds: list[int] = field(default_factory=lambda: SEEDS)
 
 
 def machine() -> dict[str, Any]:
@@ -92,7 +101,7 @@ class Benchmark:
     Args:
         name: of its results and folders. teacher: whose row comes first.
         rows: name -> the packaged recipe and the changes to it. common: changes to all.
-        tables: name -> its rows, images of each run; the first one's result has the benchmark's name alone.
+        tables: by name; the first one's result has the benchmark's name alone.
         metrics: our name of a figure -> where metrics.json has it.
         inputs: more changes that a row's recipe needs, which `rows` cannot know (the device is given).
         facts: what the protocol says besides, of the first run.
@@ -103,7 +112,7 @@ class Benchmark:
     teacher: str
     rows: dict[str, tuple[str, list[str]]]
     common: list[str]
-    tables: dict[str, tuple[list[str], int]]
+    tables: dict[str, Table]
     metrics: dict[str, str]
     inputs: Callable[[AnyRecipe, str], list[str]] = no_inputs
     facts: Callable[[dict[str, Any], str], dict[str, Any]] = no_facts
@@ -115,29 +124,29 @@ class Benchmark:
         parser = argparse.ArgumentParser(description=doc.splitlines()[0])
         parser.add_argument("--table", choices=list(self.tables), default=next(iter(self.tables)))
         parser.add_argument("--images", type=int, help="budget of each run; default: the table's")
-        parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+        parser.add_argument("--seeds", type=int, nargs="+", help="default: the table's")
         parser.add_argument("--rows", nargs="+", choices=list(self.rows), help="default: the table's")
         parser.add_argument("--device", default="cpu")
         parser.add_argument("--jobs", type=int, default=1, help="runs side by side, with one thread each")
         given = parser.parse_args()
-        names, images = self.tables[given.table]
-        names, images = given.rows or names, given.images or images
+        published = self.tables[given.table]
+        table = Table(given.rows or published.rows, given.images or published.images, given.seeds or published.seeds)
 
         # One seed of every row before the next seed: a table of fewer seeds is complete early.
-        jobs = [(n, s, images, given.device) for s in given.seeds for n in names]
+        jobs = [(n, s, table.images, given.device) for s in table.seeds for n in table.rows]
         found = in_processes(self._run, jobs, given.jobs) if given.jobs > 1 else map(self._run, jobs)
         done = {(name, seed): tree for (name, seed, *_), tree in zip(jobs, found, strict=True)}
-        results = {name: [done[name, seed] for seed in given.seeds] for name in names}
+        results = {name: [done[name, seed] for seed in table.seeds] for name in table.rows}
         export = RUNS / self.name / "teacher-onnx"
         teacher = load_model(self.teacher, Pretrained)
         export_onnx(teacher, export)
         first = next(iter(results.values()))[0]
         samples = thousands(first["protocol"].get("samples", 0))
         metrics = {name: key.format(samples) for name, key in self.metrics.items()}
-        rows = rows_of(results, export / "model.onnx", metrics, given.seeds, self.once)
+        rows = rows_of(results, export / "model.onnx", metrics, table.seeds, self.once)
         protocol = {
             "teacher_sha256": weights_sha256(teacher),
-            "images": images,
+            "images": table.images,
             **self.protocol(first),
             "trained": distinct(r["protocol"].get("trained") for runs in results.values() for r in runs),
             "common": self.common,
@@ -146,8 +155,11 @@ class Benchmark:
         }
         command = " ".join([f"python benchmarks/{self.name}.py", *sys.argv[1:]])
         file = self.name if given.table == next(iter(self.tables)) else f"{self.name}-{given.table}"
-        whole = (names, images, given.seeds) == (*self.tables[given.table], SEEDS)
-        print(write(file, whole, {"command": command, "protocol": protocol, "machine": machine(), "rows": rows}))
+        print(
+            write(
+                file, table == published, {"command": command, "protocol": protocol, "machine": machine(), "rows": rows}
+            )
+        )
 
     def _run(self, job: tuple[str, int, int, str]) -> dict[str, Any]:
         """An ordinary run below benchmarks/runs/; a finished one is only checked, an interrupted one goes on."""

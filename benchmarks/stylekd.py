@@ -10,7 +10,7 @@ table's own the result goes to benchmarks/runs/ instead.
 
 from __future__ import annotations
 
-from common import Benchmark
+from common import Benchmark, Table
 
 TEACHER = "builtin:faces32-teacher"
 # One regularisation for all rows, so that a row differs by its method alone, and 1,000 pictures each.
@@ -31,11 +31,14 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "default with dcp scores": ("stylekd-faces", ["student.score=dcp"]),
     "default with random channels": ("stylekd-faces", ["student.score=random"]),
     "default with fresh synthesis": ("stylekd-faces", ["student.init=mapping"]),
+    "default with metakd": ("stylekd-faces", ["balancer.kind=metakd"]),
     "default in float32": ("stylekd-faces", ["training.precision='32'"]),
 }
-METHODS = ["scratch", "cagc", "published", "default"]
-# table -> rows, images of each run
-TABLES = {"methods": (METHODS, 24000), "parts": ([name for name in ROWS if name.startswith("default")], 8000)}
+METHODS = ["scratch", "cagc", "published", "default", "default with metakd"]
+TABLES = {
+    "methods": Table(METHODS, 24_000),
+    "parts": Table([name for name in ROWS if name.startswith("default") and "metakd" not in name], 8_000),
+}
 # Our name of a figure -> where metrics.json has it.
 METRICS = {
     "kid_data": "kid{}_efficientnet",

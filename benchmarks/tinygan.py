@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from common import RUNS, Benchmark
+from common import RUNS, Benchmark, Table
 
 from distilgan.data.pair_writer import draw_pairs
 from distilgan.recipe import AnyRecipe, TinyGANRecipe
@@ -41,17 +41,18 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "scratch": ("tinygan-scratch", []),
     "distylegan as published": ("distylegan-as-published", ["losses.pixel_fall=0.0128"]),  # 20 steps of this length
     "tinygan as published": ("tinygan-as-published", []),
+    "full with metakd": ("tinygan", ["balancer.kind=metakd"]),
     "full with skip-z": ("tinygan", ["student.skip_z=true"]),
     "full with class at the stem": ("tinygan", ["student.class_at_stem=true"]),
     "full with adversarial terms every 5th step": ("tinygan", ["losses.adversarial_every=5"]),
 }
 METHODS = [
-    "full", "full without feature term", "pixel only", "adversarial only", "scratch", "distylegan as published",
+    "full", "full with metakd", "full without feature term", "pixel only", "adversarial only", "scratch", "distylegan as published",
 ]  # fmt: skip
-# table -> rows, images of each run
+OPTIONS = [name for name in ROWS if name.startswith("full with ") and name not in METHODS]
 TABLES = {
-    "methods": (METHODS, 50_000),
-    "options": (["full", "tinygan as published", *[n for n in ROWS if n.startswith("full with ")]], 25_000),
+    "methods": Table(METHODS, 50_000),
+    "options": Table(["full", "tinygan as published", *OPTIONS], 25_000),
 }
 # Our name of a figure -> where metrics.json has it.
 METRICS = {

@@ -14,7 +14,7 @@ from distilgan.networks.pretrained import Pretrained, weights_sha256
 from distilgan.runs import load_model
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = {"stylekd": "faces", "tinygan": "fashion"}
+FAMILIES = {"stylekd": "faces32", "tinygan": "fashion32", "metakd": "poses64"}
 
 
 def test_tables_are_up_to_date() -> None:
@@ -39,7 +39,7 @@ def test_results_say_how_they_were_made(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "teacher"),
-    [(name, f"builtin:{data}32-teacher") for family, data in FAMILIES.items() for name in results(family)],
+    [(name, f"builtin:{data}-teacher") for family, data in FAMILIES.items() for name in results(family)],
 )
 def test_tables_are_of_the_packaged_teacher_on_held_out_images(name: str, teacher: str) -> None:
     protocol = read(name)["protocol"]
@@ -49,14 +49,34 @@ def test_tables_are_of_the_packaged_teacher_on_held_out_images(name: str, teache
     assert protocol["held_out"] is True
 
 
-STYLEKD = (["scratch", "cagc", "published", "default"], ["kid_data", "fid_data", "kid_teacher", "perceptual_teacher"])
+STYLEKD = (
+    ["scratch", "cagc", "published", "default", "default with metakd"],
+    ["kid_data", "fid_data", "kid_teacher", "perceptual_teacher"],
+)
 TINYGAN = (
-    ["full", "full without feature term", "pixel only", "adversarial only", "scratch", "distylegan as published"],
+    [
+        "full",
+        "full with metakd",
+        "full without feature term",
+        "pixel only",
+        "adversarial only",
+        "scratch",
+        "distylegan as published",
+    ],
     ["kid_data", "fid_data", "intra_kid_worst", "accuracy_mean", "accuracy_worst", "kid_teacher", "psnr_teacher"],
 )
 
 
-@pytest.mark.parametrize(("name", "expected"), [("stylekd", STYLEKD), ("tinygan", TINYGAN)])
+METAKD = (
+    [
+        "no teacher", "fixed", "uncertainty", "dwa", "gradnorm", "famo", "metakd", "metakd, losses only",
+        "metakd, gradients only", "metakd, shuffled",
+    ],
+    ["psnr_teacher", "ssim_teacher", "perceptual_teacher", "psnr_truth", "ssim_truth", "identity_truth", "rank1"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "expected"), [("stylekd", STYLEKD), ("tinygan", TINYGAN), ("metakd", METAKD)])
 def test_the_method_tables_have_the_agreed_rows(name: str, expected: tuple[list[str], list[str]]) -> None:
     names, metrics = expected
     rows = {row["name"]: row for row in read(name)["rows"]}
@@ -67,6 +87,18 @@ def test_the_method_tables_have_the_agreed_rows(name: str, expected: tuple[list[
         for metric in metrics:
             assert len(row["metrics"][metric]["values"]) == len(row["seeds"])
             assert row["metrics"][metric]["sd"] >= 0
+
+
+def test_the_best_fixed_weights_of_the_grid_are_a_row_beside_metakd() -> None:
+    grid = read("metakd-grid")["rows"][1:]
+    best = max(grid, key=lambda row: row["metrics"]["psnr_teacher"]["mean"])
+    assert len(grid) == 9
+    assert best["name"] in {row["name"] for row in read("metakd")["rows"]}
+
+
+def test_the_metakd_students_have_a_third_of_the_teachers_compute() -> None:
+    rows = {row["name"]: row for row in read("metakd")["rows"]}
+    assert all(row["macs"] <= rows["teacher"]["macs"] / 3 for name, row in rows.items() if name != "teacher")
 
 
 def test_the_tinygan_students_have_a_sixteenth_of_the_teachers_parameters() -> None:

@@ -72,8 +72,8 @@ class MetaKD(FrontalMethod):
             )
         n, balancer = recipe.losses, recipe.balancer
         self.meta_pairs: FacePairs | None = None
-        if balancer.kind == "metakd":
-            pairs, self.meta_pairs = pairs.hold_out(balancer.held_out, recipe.seed)
+        if balancer.share_held_out:
+            pairs, self.meta_pairs = pairs.hold_out(balancer.share_held_out, recipe.seed)
         people = len(pairs.identities) if n.cross_entropy else 0
         student = TPGAN(thinned(like.config, recipe.student, people))
         super().__init__(

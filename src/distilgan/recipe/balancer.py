@@ -10,8 +10,8 @@ from distilgan.recipe.section import Section
 
 Kind = Literal["fixed", "uncertainty", "dwa", "gradnorm", "famo", "metakd"]
 _METAKD = frozenset({
-    "signals", "floor", "entropy", "smoothing", "lookahead", "held_out", "meta_share", "meta_target", "meta_pixel",
-    "meta_structure", "meta_identity",
+    "signals", "floor", "entropy", "smoothing", "lookahead", "meta_share", "meta_target", "meta_pixel", "meta_structure",
+    "meta_identity",
 })  # fmt: skip
 _USED_BY: dict[str, frozenset[str]] = {
     "fixed": frozenset(),
@@ -45,7 +45,12 @@ class Balancing(Section):
     lookahead: float = Field(
         0.0, ge=0, le=1, description="metakd: share of the student's step that is taken before the meta-loss is read"
     )
-    held_out: float = Field(0.1, gt=0, lt=1, description="metakd of faces: share of the people kept for the meta-loss")
+    held_out: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="faces: share of people not trained on, for metakd's meta-loss; null: 0.1 (metakd), 0",
+    )
     meta_share: float = Field(0.5, gt=0, le=1, description="metakd: size of the meta batch, in batches")
     meta_target: Literal["teacher", "truth"] = Field(
         "teacher", description="metakd of faces: what the meta-loss compares the student with"
@@ -57,24 +62,29 @@ class Balancing(Section):
     @model_validator(mode="after")
     def _used(self) -> Balancing:
         """An option that would change nothing is a mistake."""
-        for key in self.model_fields_set - {"kind"} - _USED_BY[self.kind]:
+        for key in self.model_fields_set - {"kind", "held_out"} - _USED_BY[self.kind]:
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"balancer.{key}: kind={self.kind} does not use it; leave it out")
+        if self.kind == "metakd" and self.held_out == 0:
+            raise ValueError("balancer.held_out is 0: metakd's meta-loss needs people that are not trained on")
         if self.kind == "metakd" and not (self.meta_pixel or self.meta_structure or self.meta_identity):
             raise ValueError("balancer.meta_pixel, meta_structure and meta_identity are 0: there is no meta-loss")
         return self
 
     def check_without_people(self, teacher: str | None) -> None:
         """Raise ValueError when a student of a generator of pictures from latents cannot be balanced so."""
-        if self.kind == "fixed":
-            return
-        if teacher is None:
+        if self.kind != "fixed" and teacher is None:
             raise ValueError(
                 f"balancer.kind={self.kind}: weighs what compares student and teacher; there is no teacher"
             )
         for key in ("held_out", "meta_target", "meta_identity"):
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"balancer.{key}: is for faces; the meta-loss compares pictures of new latents")
+
+    @property
+    def share_held_out(self) -> float:
+        """Share of the people that are not trained on."""
+        return self.held_out if self.held_out is not None else 0.1 * (self.kind == "metakd")
 
     @property
     def rate(self) -> float:
