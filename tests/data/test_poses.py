@@ -44,6 +44,21 @@ def test_packaged_sets_hold_other_people() -> None:
         assert (facts["renderer"], facts["licence"]) == (RENDERER, "CC0-1.0")
 
 
+def test_fewer_cameras_take_the_same_pictures(tmp_path: Path) -> None:
+    what = PoseSet(1, first=7, step=90, size=32)
+    assert (what.pictures, sorted(what.cameras.values())) == (3, [-90, 0, 90])
+    render_poses(tmp_path / "few", what)
+    render_poses(tmp_path / "all", PoseSet(1, first=7, size=32))
+    for row in read_table((tmp_path / "few" / TABLE).read_text()):
+        assert (tmp_path / "few" / row.profile).read_bytes() == (tmp_path / "all" / row.profile).read_bytes()
+    with pytest.raises(UserError, match="describes another set"):
+        render_poses(tmp_path / "few", PoseSet(1, first=7, size=32))
+    with pytest.raises(UserError, match="describes another set"):
+        render_poses(tmp_path / "all", what)
+    with pytest.raises(UserError, match="15, 30, 45, 90 degrees apart"):
+        PoseSet(1, step=20)
+
+
 def test_a_set_is_complete_resumes_and_refuses_strangers(tmp_path: Path) -> None:
     out = tmp_path / "set"
     render_poses(out, PoseSet(1, first=7, recordings=2, size=32))

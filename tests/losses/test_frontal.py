@@ -26,16 +26,15 @@ def test_means_of_differences() -> None:
     assert float(patches({"a": x, "b": y}, {"a": y, "b": y})) == pytest.approx(0.125)
 
 
-def test_asymmetry_pulls_at_one_side_only() -> None:
+def test_asymmetry_pulls_both_sides_towards_each_other() -> None:
     x = torch.zeros(1, 1, 1, 4, requires_grad=True)
     with torch.no_grad():
         x[..., 0] = 1.0
     loss = asymmetry(x)
     assert float(loss) == pytest.approx(2 / 4)
     loss.backward()
-    # Both ends move towards what the other was; none moves twice.
     assert x.grad is not None
-    assert x.grad.flatten().tolist() == [0.25, 0.0, 0.0, -0.25]
+    assert x.grad.flatten().tolist() == [0.5, 0.0, 0.0, -0.5]
 
 
 def test_total_variation_of_a_step() -> None:

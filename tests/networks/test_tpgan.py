@@ -48,7 +48,8 @@ def test_where_the_local_pathways_stand() -> None:
     assert sum(map(count_parameters, network.local_pathways.values())) == pytest.approx(49.867e6, rel=1e-4)
     assert network.identity is not None
     assert count_parameters(network.identity) == 256 * 347 + 347
-    assert sum(map(count_parameters, network.local_encoders())) == pytest.approx(31.3e6, rel=5e-3)
+    encoders = [getattr(p, f"conv{i}") for p in network.local_pathways.values() for i in range(4)]
+    assert sum(map(count_parameters, encoders)) == pytest.approx(31.3e6, rel=5e-3)
 
 
 def test_the_critic() -> None:

@@ -1,8 +1,8 @@
 """What every balancer is asked.
 
-Losses L_i have base weights b_i, those of the recipe. A balancer turns them into λ_i = a_i b_i; its factors a_i start at 1, sum to
-the number of losses N, and are constants to the student. What a balancer sees of a loss is b_i L_i, so that all of them start from
-the same place, whatever the losses' units.
+Losses L_i have base weights b_i, those of the recipe. A balancer turns them into λ_i = a_i b_i; its factors a_i start at 1 (but
+FAMO's, which weighs by 1 / L_i from the first step), sum to the number of losses N (but `uncertainty`'s), and are constants to the
+student. What a balancer sees of a loss is b_i L_i, so that the losses' units do not matter.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Balancer(ABC):
             raise ValueError(f"base={dict(base)}: every balanced loss needs a weight above 0")
         self.base = dict(base)
         self.factors = torch.ones(len(base), dtype=torch.float64)
+        self.moves = 0  # steps of the student so far
 
     @property
     def names(self) -> list[str]:
@@ -68,27 +69,25 @@ class Balancer(ABC):
         """λ_i for a step whose b_i L_i are `losses`, float64 [N]."""
         return {name: b * float(a) for (name, b), a in zip(self.base.items(), self.factors, strict=True)}
 
-    def wants(self, step: int, images: int) -> Wants:
-        """What `update` needs of step number `step`, before which `images` were seen."""
+    def wants(self, images: int) -> Wants:
+        """What `update` needs of the student's next step, before which `images` were seen."""
         return Wants()
 
-    @abstractmethod
     def update(self, seen: Seen) -> None:
-        """Move the factors after a step."""
+        """Move the factors after a step of the student."""
+        self.move(seen)
+        self.moves += 1
+
+    @abstractmethod
+    def move(self, seen: Seen) -> None:
+        """Move the factors."""
 
     def signals(self) -> dict[str, list[float]]:
         """What moved the factors last, by name, a number for each loss; for the log."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"factors": self.factors}
+        return {"factors": self.factors, "moves": self.moves}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.factors = state["factors"]
-
-
-class Fixed(Balancer):
-    """The base weights."""
-
-    def update(self, seen: Seen) -> None:
-        """Nothing moves."""
+        self.factors, self.moves = state["factors"], int(state["moves"])

@@ -24,7 +24,7 @@ class DWA(Balancer):
         self._sum, self._steps, self._epoch = torch.zeros(len(base), dtype=torch.float64), 0, 0
         self._means: list[torch.Tensor] = []
 
-    def update(self, seen: Seen) -> None:
+    def move(self, seen: Seen) -> None:
         epoch = seen.images // self.interval
         if epoch > self._epoch and self._steps:
             self._means = [*self._means, self._sum / self._steps][-2:]

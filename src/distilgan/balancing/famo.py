@@ -16,6 +16,8 @@ _EPSILON = 1e-8
 class FAMO(Balancer):
     """a_i = N c z_i / L_i, z = softmax(w), c = 1 / Σ_i (z_i / L_i): the gradient of Σ z_i log L_i, scaled to the sum N.
 
+    The base weights cancel out: from the first step on each loss's share is 1 / N of what Σ log L_i asks for.
+
     After each step w moves by Adam against δ_i = log L_i(before) - log L_i(after): a loss that fell more than the others loses
     weight. The losses after it are those of the same batch.
 
@@ -34,10 +36,10 @@ class FAMO(Balancer):
         self.factors = len(self.base) * share / share.sum()
         return super().weights(losses)
 
-    def wants(self, step: int, images: int) -> Wants:
+    def wants(self, images: int) -> Wants:
         return Wants(after=True)
 
-    def update(self, seen: Seen) -> None:
+    def move(self, seen: Seen) -> None:
         assert seen.after is not None
         delta = (seen.losses + _EPSILON).log() - (seen.after + _EPSILON).log()
         z = torch.softmax(self._w.detach(), 0)

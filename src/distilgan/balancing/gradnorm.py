@@ -31,10 +31,10 @@ class GradNorm(Balancer):
         self._first: Tensor | None = None
         self._signals: dict[str, list[float]] = {}
 
-    def wants(self, step: int, images: int) -> Wants:
-        return Wants(norms=step % self.every == 0)
+    def wants(self, images: int) -> Wants:
+        return Wants(norms=self.moves % self.every == 0)
 
-    def update(self, seen: Seen) -> None:
+    def move(self, seen: Seen) -> None:
         if seen.norms is None:
             return
         if self._first is None:

@@ -32,7 +32,8 @@ from torch import Tensor, nn
 
 from distilgan.balancing.base import Balancer, Seen, Wants
 
-Signals = Literal["both", "loss", "gradient", "shuffled"]
+Signals = Literal["both", "loss", "gradient", "none", "shuffled"]
+_USED = {"loss": ["loss_change", "loss"], "gradient": ["gradient"], "none": []}
 _HIDDEN, _CLIP = 32, 5.0
 _LOSS_DECAY, _NORM_DECAY, _ALIGNMENT_DECAY = 0.9, 0.9, 0.8
 
@@ -65,8 +66,8 @@ class MetaKD(Balancer):
     Args:
         lr: of its Adam. every: K. warmup: images before it moves. floor: ρ; 1 leaves the weights fixed. entropy: β.
         smoothing: share of the applied factors that stays at an update, 0.7 above.
-        signals: which inputs it has (`loss`: d and p, `gradient`: q; τ always). `shuffled` deals inputs and h_i out to random other
-            losses anew at every update: a control that must not help.
+        signals: which inputs it has (`loss`: d and p, `gradient`: q, `none`; τ always); h_i, from which it learns, is there in any
+            case. `shuffled` deals inputs and h_i out to the losses at random, anew at every update: a control that must not help.
         seed: of its first weights and of the shuffling.
     """
 
@@ -90,29 +91,28 @@ class MetaKD(Balancer):
         self._first: Tensor | None = None
         self._signals: dict[str, list[float]] = {}
 
-    def wants(self, step: int, images: int) -> Wants:
-        due = images >= self.warmup and step % self.every == self.every - 1
+    def wants(self, images: int) -> Wants:
+        due = images >= self.warmup and self.moves % self.every == self.every - 1
         return Wants(norms=due, alignment=due)
 
-    def update(self, seen: Seen) -> None:
+    def move(self, seen: Seen) -> None:
         mean = self._loss.add(seen.losses)
         if seen.norms is None or seen.alignment is None:
             return
         if self._first is None:
             self._first = mean
-        norm, h = self._norm.add(seen.norms), seen.alignment
+        norm, h = self._norm.add(seen.norms), self._alignment.add(seen.alignment)
         signals = {
             "loss_change": _log(seen.losses, mean),
             "loss": _log(mean, self._first),
             "gradient": _log(norm, norm.mean()),
         }
+        self._signals = {name: value.tolist() for name, value in {**signals, "alignment": h}.items()}
+        used = _USED.get(self.kind, list(signals))
+        given = {k: v if k in used else torch.zeros_like(v) for k, v in signals.items()}
         if self.kind == "shuffled":
-            order = torch.randperm(len(h), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + seen.images))
-            h, given = h[order], {name: value[order] for name, value in signals.items()}
-        else:
-            unused = {"loss": ["gradient"], "gradient": ["loss_change", "loss"]}.get(self.kind, [])
-            given = {k: torch.zeros_like(v) if k in unused else v for k, v in signals.items()}
-        h = self._alignment.add(h)
+            order = torch.randperm(len(h), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.moves))
+            h, given = h[order], {name: value[order] for name, value in given.items()}
         inputs = torch.cat([*given.values(), torch.tensor([seen.progress], dtype=torch.float64)])
 
         n = len(self.base)
@@ -123,7 +123,6 @@ class MetaKD(Balancer):
         self._adam.step()
         with torch.no_grad():
             self.factors = self.smoothing * self.factors + (1 - self.smoothing) * self._factors(inputs)
-        self._signals = {name: value.tolist() for name, value in {**signals, "alignment": h}.items()}
 
     def _factors(self, inputs: Tensor) -> Tensor:
         n = len(self.base)

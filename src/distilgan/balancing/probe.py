@@ -10,9 +10,13 @@ from torch import Tensor
 Gradients = list[Tensor]
 
 
-def gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Gradients:
-    """∇ loss, zero where it does not reach; the graph is kept."""
-    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+def gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor | None]:
+    """∇ loss, None where it does not reach; the graph is kept."""
+    return list(torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True))
+
+
+def filled(found: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Gradients:
+    """The same with zeros for None."""
     return [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
 
 
@@ -20,21 +24,21 @@ def adam_scaling(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor])
     """P = 1 / (√v̂ + ε) of each number, as Adam would scale its step; ones before its first step."""
     group = optimiser.param_groups[0]
     _, beta2 = group["betas"]
+    steps = next((float(s["step"]) for s in optimiser.state.values() if "step" in s), 0.0)  # all parameters' alike
     scales = []
     for p in parameters:
         state = optimiser.state.get(p, {})
         if "exp_avg_sq" not in state:
             scales.append(torch.ones_like(p))
             continue
-        corrected = state["exp_avg_sq"] / (1 - beta2 ** float(state["step"]))
+        corrected = state["exp_avg_sq"] / (1 - beta2**steps)
         scales.append(1 / (corrected.sqrt() + group["eps"]))
     return scales
 
 
-def product(first: Gradients, second: Gradients, scaling: Gradients | None = None) -> Tensor:
-    """<x, P y>; P = 1 without `scaling`. A scalar, in the gradients' device and type."""
-    parts = first if scaling is None else torch._foreach_mul(first, scaling)
-    return torch.stack([s.sum() for s in torch._foreach_mul(parts, second)]).sum()
+def product(first: Gradients, second: Gradients, scaling: Gradients) -> Tensor:
+    """<x, P y>, a scalar in the gradients' device and type."""
+    return torch.stack([s.sum() for s in torch._foreach_mul(torch._foreach_mul(first, scaling), second)]).sum()
 
 
 def norm(x: Gradients) -> Tensor:
@@ -42,11 +46,21 @@ def norm(x: Gradients) -> Tensor:
     return length
 
 
-def angles(losses: Sequence[Gradients], meta: Gradients, scaling: Gradients) -> Tensor:
-    """h_i = -<u, P g_i> / (‖u‖_P ‖g_i‖_P) for the meta-loss's gradient u, [N] in [-1, 1]; 0 for a gradient that is 0."""
-    length = product(meta, meta, scaling).sqrt()
+def angles(losses: Sequence[Sequence[Tensor | None]], meta: Gradients, scaling: Gradients, own: bool = False) -> Tensor:
+    """h_i = -<u, P g_i> / (‖u‖_P ‖g_i‖_P) for the meta-loss's gradient u, [N] in [-1, 1]; 0 for a gradient that is 0.
+
+    Args:
+        losses: gradients g_i, None where a loss does not reach. own: ‖u‖ is that of the layers that loss i reaches; otherwise a
+            loss that reaches few of them cannot have a large h.
+    """
+    whole = product(meta, meta, scaling).sqrt()
     found = []
-    for g in losses:
-        size = product(g, g, scaling).sqrt()
-        found.append(-product(meta, g, scaling) / (length * size).clamp(min=1e-30))
+    for gradient in losses:
+        g, u, p = (list(x) for x in zip(*_reached(gradient, meta, scaling), strict=True))
+        length = product(u, u, p).sqrt() if own else whole
+        found.append(-product(u, g, p) / (length * product(g, g, p).sqrt()).clamp(min=1e-30))
     return torch.stack(found).clamp(-1, 1)
+
+
+def _reached(gradient: Sequence[Tensor | None], *others: Gradients) -> list[tuple[Tensor, ...]]:
+    return [(g, *rest) for g, *rest in zip(gradient, *others, strict=True) if g is not None]

@@ -24,7 +24,7 @@ class Uncertainty(Balancer):
         self._s = torch.zeros(len(base), dtype=torch.float64, requires_grad=True)
         self._adam = torch.optim.Adam([self._s], lr=lr)
 
-    def update(self, seen: Seen) -> None:
+    def move(self, seen: Seen) -> None:
         self._s.grad = 0.5 - 0.5 * torch.exp(-self._s.detach()) * seen.losses
         self._adam.step()
         self.factors = torch.exp(-self._s.detach())

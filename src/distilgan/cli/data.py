@@ -40,6 +40,7 @@ def data_poses(
     first: Annotated[int, typer.Option(help="Number of the first: sets of other numbers are of other people.")] = 1,
     recordings: Annotated[int, typer.Option(help="Moments of each, with an expression of their own.")] = 1,
     lights: Annotated[int, typer.Option(help="Lights of each moment, of 19.")] = 1,
+    step: Annotated[int, typer.Option(help="Degrees from camera to camera: 15, 30, 45 or 90.")] = 15,
     size: Annotated[int, typer.Option(help="Pixels, 32 to 256.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the people and the photographs.", min=0, max=2**53)] = 0,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
@@ -49,7 +50,7 @@ def data_poses(
     from distilgan.files import disk_full_is_a_message
     from distilgan.progress import counter
 
-    what = PoseSet(identities, first, recordings, lights, size, seed)
+    what = PoseSet(identities, first, recordings, lights, step, size, seed)
     with disk_full_is_a_message(out), counter("rendering", what.pictures) as advance:
         print(render_poses(out, what, workers, advance))
 

@@ -27,8 +27,12 @@ def patches(made: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
 
 
 def asymmetry(image: Tensor) -> Tensor:
-    """mean |x - mirror(x)|, in [0, 2]; one half learns from the other, which stands still. Equation 6."""
-    return absolute(image, image.flip(-1).detach())
+    """mean |x - mirror(x)|, in [0, 2]. Equation 6.
+
+    Both halves are pulled towards each other. The paper's code lets the visible half stand still; its ports detach the whole
+    mirror image, which only halves the weight.
+    """
+    return absolute(image, image.flip(-1))
 
 
 def total_variation(image: Tensor) -> Tensor:

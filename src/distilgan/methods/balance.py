@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from distilgan.balancing import DWA, FAMO, Balancer, GradNorm, MetaKD, Seen, Uncertainty, Wants
-from distilgan.balancing.probe import Gradients, adam_scaling, angles, gradients, norm
+from distilgan.balancing.probe import Gradients, adam_scaling, angles, filled, gradients, norm
 from distilgan.losses.frontal import absolute
 from distilgan.methods.draws import Draws
 from distilgan.perception.structural import structural_similarity
@@ -44,27 +44,32 @@ class Balance:
     """Shows a balancer each step of a student.
 
     Args:
-        parameters: the student's, that train. shared: those of them that all balanced losses reach.
-        optimiser: the student's. mean: over processes.
+        images: of the run. parameters: the student's, that train. optimiser: theirs. mean: over processes.
     """
 
     def __init__(
-        self, balancer: Balancer, images: int, parameters: Sequence[nn.Parameter], shared: Sequence[nn.Parameter],
-        optimiser: torch.optim.Optimizer, mean: Callable[[Tensor], Tensor], lookahead: float = 0.0,
+        self, balancer: Balancer, section: Balancing, images: int, parameters: Sequence[nn.Parameter],
+        optimiser: torch.optim.Optimizer, mean: Callable[[Tensor], Tensor],
     ) -> None:  # fmt: skip
-        self.balancer, self.images, self.lookahead = balancer, images, lookahead
+        self.balancer, self.section, self.images = balancer, section, images
         self.parameters: list[Tensor] = list(parameters)
         self.optimiser, self.mean = optimiser, mean
-        wanted = {id(p) for p in shared}
-        self._shared = [i for i, p in enumerate(self.parameters) if id(p) in wanted]
+        self._shared: list[int] | None = (
+            None  # numbers of the parameters that all losses reach, once they were looked at
+        )
         self._wants, self._seen = Wants(), 0
         self._base = torch.tensor(list(balancer.base.values()), dtype=torch.float64)
 
-    def begin(self, step: int, images: int) -> None:
+    @property
+    def wants(self) -> Wants:
+        """What the balancer is to be shown of this step."""
+        return self._wants
+
+    def begin(self, images: int) -> None:
         """A step begins; `images` were seen before it."""
-        self._wants, self._seen = self.balancer.wants(step, images), images
+        self._wants, self._seen = self.balancer.wants(images), images
         self._losses = torch.zeros_like(self._base)
-        self._gradients: list[Gradients] = []
+        self._gradients: list[list[Tensor | None]] = []
         self._norms: Tensor | None = None
         self._alignment: Tensor | None = None
         self._weights: dict[str, float] | None = None
@@ -74,12 +79,9 @@ class Balance:
         losses = self._of(terms)
         self._losses += losses / parts
         if self._wants.norms or self._wants.alignment:
-            found = [gradients(terms[name] / parts, self.parameters) for name in self.balancer.names]
-            if not self._gradients:
-                self._gradients = found
-            else:
-                for kept, more in zip(self._gradients, found, strict=True):
-                    torch._foreach_add_(kept, more)
+            found = [gradients(terms[name] / parts, self._looked_at()) for name in self.balancer.names]
+            kept = self._gradients or [[None] * len(found[0])] * len(found)
+            self._gradients = [_sums(old, new) for old, new in zip(kept, found, strict=True)]
         self._weights = self.balancer.weights(losses)
         return self._weights
 
@@ -87,15 +89,15 @@ class Balance:
         """All gradients are there, the student has not moved; `meta` gives the meta-loss's gradient for these parameters."""
         if not self._gradients:
             return
-        each = [[self.mean(g) for g in found] for found in self._gradients]
+        each = [[None if g is None else self.mean(g) for g in found] for found in self._gradients]
         self._gradients = []
-        sizes = [norm([found[i] for i in self._shared]) for found in each]
+        sizes = [norm([g for g in found if g is not None]) for found in self._on_shared(each)]
         self._norms = torch.stack(sizes).double().cpu() * self._base
         if self._wants.alignment:
             scaling = adam_scaling(self.optimiser, self.parameters)
             with self._ahead(each, scaling):
                 direction = [self.mean(g) for g in meta(self.parameters)]
-            self._alignment = angles(each, direction, scaling).double().cpu()
+            self._alignment = angles(each, direction, scaling, own=self.section.reach == "own").double().cpu()
 
     def after_update(self, again: Callable[[], Sequence[Mapping[str, Tensor]]]) -> None:
         """The student has moved; `again` gives the same micro-batches' terms as they are now."""
@@ -117,18 +119,34 @@ class Balance:
         raw = torch.stack([terms[name].detach().float() for name in self.balancer.names])
         return self.mean(raw).double().cpu() * self._base
 
+    def _looked_at(self) -> list[Tensor]:
+        """The parameters whose gradients are taken: all of them until it is known which the losses share."""
+        if self._shared is None or self._wants.alignment:
+            return self.parameters
+        return [self.parameters[i] for i in self._shared]
+
+    def _on_shared(self, each: list[list[Tensor | None]]) -> list[list[Tensor | None]]:
+        """Of the gradients those on parameters that all losses reach; all, if there is no such parameter."""
+        if self._shared is None:
+            common = [all(g is not None for g in of_one) for of_one in zip(*each, strict=True)]
+            self._shared = [i for i, reached in enumerate(common) if reached] or list(range(len(common)))
+        elif not self._wants.alignment:
+            return each  # no others were looked at
+        return [[found[i] for i in self._shared] for found in each]
+
     @contextmanager
-    def _ahead(self, each: list[Gradients], scaling: Gradients) -> Iterator[None]:
+    def _ahead(self, each: list[list[Tensor | None]], scaling: Gradients) -> Iterator[None]:
         """The student moved by a share of its next step along the balanced losses' gradients, and back."""
-        if not self.lookahead:
+        if not self.section.lookahead:
             yield
             return
         assert self._weights is not None
         kept = [p.detach().clone() for p in self.parameters]
-        rate = self.optimiser.param_groups[0]["lr"] * self.lookahead
+        rate = self.optimiser.param_groups[0]["lr"] * self.section.lookahead
         with torch.no_grad():
             for weight, found in zip(self._weights.values(), each, strict=True):
-                torch._foreach_sub_(self.parameters, torch._foreach_mul(found, scaling), alpha=rate * weight)
+                steps = torch._foreach_mul(filled(found, self.parameters), scaling)
+                torch._foreach_sub_(self.parameters, steps, alpha=rate * weight)
         try:
             yield
         finally:
@@ -136,9 +154,13 @@ class Balance:
                 torch._foreach_copy_(self.parameters, kept)
 
 
+def _sums(old: Sequence[Tensor | None], new: Sequence[Tensor | None]) -> list[Tensor | None]:
+    return [a if b is None else b if a is None else a + b for a, b in zip(old, new, strict=True)]
+
+
 def meta_count(b: Balancing, draws: Draws) -> int:
-    """Samples of this share that the meta-loss is taken on: those numbered below the meta batch's size in the whole batch."""
-    return max(1, draws.count_below(math.ceil(b.meta_share * draws.batch)))
+    """Samples of this share that the meta-loss is taken on, as many as of any other share; two at least, for batch statistics."""
+    return min(draws.count, max(2, math.ceil(b.meta_share * draws.batch / draws.parts)))
 
 
 def meta_distance(b: Balancing, made: Tensor, target: Tensor) -> Tensor:

@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from distilgan.balancing import Balancer
-from distilgan.balancing.probe import Gradients, gradients
-from distilgan.methods.balance import Balance, statistics_kept
+from distilgan.balancing.probe import Gradients, filled, gradients
+from distilgan.methods.balance import Balance, build_balancer, statistics_kept
 from distilgan.methods.draws import Draws
 from distilgan.networks.pretrained import Pretrained
-from distilgan.recipe import Optimiser, Training
+from distilgan.recipe import Balancing, DistillRecipe, Optimiser, Training
 
 Terms = dict[str, Tensor]
 
@@ -29,16 +30,17 @@ class Batchlike(Protocol):
 
 
 B = TypeVar("B", bound=Batchlike)
-Seen = TypeVar("Seen", bound=Batchlike, covariant=True)
+Shown = TypeVar("Shown", bound=Batchlike, covariant=True)
 G = TypeVar("G", bound=Pretrained)
+T = TypeVar("T")
 
 
-class Lessons(Protocol[Seen]):
+class Lessons(Protocol[Shown]):
     """Where batches come from."""
 
     def batches(
         self, batch: int, seed: int, *, start: int, mirror: bool, part: int, parts: int, workers: int
-    ) -> Iterator[Seen]:
+    ) -> Iterator[Shown]:
         """Endless batches of [batch / parts] from position `start` of a shuffle."""
 
 
@@ -60,18 +62,20 @@ class Method(ABC, Generic[B, G]):
         weights: of the generator's terms, by name, as they are now.
         played: the networks wrapped by the loop for training (precision, processes); set by `prepare`.
         steps: updates done.
-        balancer: what moves the weights of the terms that compare student and teacher; None: they stay.
+        balancer: what moves the weights of the terms that compare student and teacher; None: they stay. balancing: how.
     """
 
     generator: G
     discriminator: Pretrained | None = None
     weights: dict[str, float]
     balancer: Balancer | None = None
-    lookahead = 0.0  # of the balancer
+    balancing: Balancing
 
     def __init__(self, optimiser: Optimiser, training: Training) -> None:
         self.training, self._optimiser = training, optimiser
         self.steps = 0
+        # What was learnt from a share of a step is forgotten with its numbers.
+        self._taught_before: WeakKeyDictionary[Draws, Any] = WeakKeyDictionary()
 
     # -- what a method says ------------------------------------------------------------------------------------------
 
@@ -86,10 +90,6 @@ class Method(ABC, Generic[B, G]):
     @abstractmethod
     def sample_rows(self, average: G, seed: int) -> list[Tensor]:
         """Rows of pictures that show what the averaged network has learnt, uint8 [columns, 3, R, R] each; [] for none."""
-
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """The generator's parameters that every balanced term reaches: where its gradient norms are taken."""
-        return [p for p in self.generator.parameters() if p.requires_grad]
 
     def check_share(self, samples: int) -> None:
         """Raise UserError when a step cannot be made of shares of `samples` samples."""
@@ -128,8 +128,8 @@ class Method(ABC, Generic[B, G]):
         if self.balancer is not None:
             parameters = [p for p in self.generator.parameters() if p.requires_grad]
             self.balance = Balance(
-                self.balancer, self.training.images, parameters, self.shared_parameters(), optimisers["generator"],
-                engine.mean_over_processes, self.lookahead,
+                self.balancer, self.balancing, self.training.images, parameters, optimisers["generator"],
+                engine.mean_over_processes,
             )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
@@ -140,6 +140,10 @@ class Method(ABC, Generic[B, G]):
         self.steps = int(state["steps"])
         if self.balancer is not None:
             self.balancer.load_state_dict(state["balancer"])
+
+    def balance_by(self, recipe: DistillRecipe) -> None:
+        """Have the weights of the terms that compare student and teacher moved as a recipe says."""
+        self.balancing, self.balancer = recipe.balancer, build_balancer(recipe)
 
     # -- what steps are made of --------------------------------------------------------------------------------------
 
@@ -156,7 +160,7 @@ class Method(ABC, Generic[B, G]):
 
     def _begin_balance(self, draws: list[Draws]) -> None:
         if self.balance is not None:
-            self.balance.begin(self.steps, draws[0].images)
+            self.balance.begin(draws[0].images)
 
     def _balanced_update(self, draws: list[Draws], report: Terms, again: Callable[[], list[Terms]]) -> None:
         """Move the generator, and the balancer after it; `again` gives the micro-batches' balanced terms as they are then."""
@@ -164,7 +168,8 @@ class Method(ABC, Generic[B, G]):
 
             def meta(parameters: Sequence[Tensor]) -> Gradients:
                 with statistics_kept(self.generator):
-                    return gradients(self.meta_loss(draws[0]), parameters)
+                    parts = [filled(gradients(self.meta_loss(d) / len(draws), parameters), parameters) for d in draws]
+                return [torch.stack(of_one).sum(0) for of_one in zip(*parts, strict=True)]
 
             self.balance.before_update(meta)
         self._update("generator", report)
@@ -175,6 +180,15 @@ class Method(ABC, Generic[B, G]):
                     return again()
 
             self.balance.after_update(unmoved)
+
+    def once_a_step(self, draws: Draws, taught: Callable[[], T]) -> T:
+        """What `taught` gives; if the balancer looks at the losses a second time in this step, then what it gave first."""
+        if self.balance is None or not self.balance.wants.after:
+            return taught()
+        if draws not in self._taught_before:
+            self._taught_before[draws] = taught()
+        found: T = self._taught_before[draws]
+        return found
 
     def meta_loss(self, draws: Draws) -> Tensor:
         """What a student's step is to lower: how far it is from the teacher on what it is not trained on."""

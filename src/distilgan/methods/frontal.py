@@ -143,7 +143,7 @@ class FrontalMethod(Method[FaceBatch, TPGAN]):
             return loss, {**terms, "gradient_penalty": penalty}
         loss = discriminator_logistic(scores[0], scores[1], a.real)
         if lazy:
-            r1 = r1_penalty(scores[0], real)
+            r1 = r1_penalty(scores[0].flatten(1).mean(1), real)  # of a picture's score, not of the sum over its map
             loss, terms = loss + r1 * (a.r1_gamma / 2 * a.r1_interval), {**terms, "r1": r1}
         return loss, terms
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from distilgan.data.face_pairs import FaceBatch, FaceFeed, FacePairs
+from distilgan.errors import UserError
 from distilgan.losses.frontal import margin_softmax
 from distilgan.methods.base import Method, Terms, add_terms
 from distilgan.methods.draws import Draws
@@ -44,6 +45,13 @@ class IdentityTraining(Method[FaceBatch, IdentityNetwork]):
         self._update("generator", report)
         self.steps += 1
         return report
+
+    def check_share(self, samples: int) -> None:
+        if samples < 2:
+            raise UserError(
+                "training.batch: a process holds one face at once, which has no batch statistics; enlarge training.batch or "
+                "training.micro_batch"
+            )
 
     def lessons(self) -> FaceFeed:
         return FaceFeed(self.pairs)

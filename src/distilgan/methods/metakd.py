@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from distilgan.data.face_pairs import FaceBatch, FacePairs
 from distilgan.errors import UserError
 from distilgan.losses.frontal import absolute, identity_distance, normalised_features, patches
-from distilgan.methods.balance import build_balancer, meta_count, meta_distance
+from distilgan.methods.balance import meta_count, meta_distance
 from distilgan.methods.base import Terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.frontal import FrontalMethod, Inputs, View, patches_of, sizes_of
@@ -59,7 +59,7 @@ class Adapters(nn.Module):
         return {tap: own[key](f) if (key := tap.replace(".", "_")) in own else f for tap, f in features.items()}
 
 
-class MetaKD(FrontalMethod):
+class MetaKDDistillation(FrontalMethod):
     """Teacher beside student; three balanced terms."""
 
     def __init__(self, recipe: MetaKDRecipe, pairs: FacePairs, identity_network: nn.Module | None = None) -> None:
@@ -80,19 +80,18 @@ class MetaKD(FrontalMethod):
             pairs, recipe.adversary, recipe.optimiser, recipe.training, student, recipe.student.critic_width,
             identity_network,
         )  # fmt: skip
-        self.scales, self.meta = n.scales, balancer
+        self.scales = n.scales
         self.variances: dict[str, float] | None = None
         self.adapters = Adapters(student.config, like.config) if n.feature else None
         others = {"gan": n.gan, "identity": n.identity, "cross_entropy": n.cross_entropy}
         self.weights = {name: weight for name, weight in {**recipe.balanced(), **others}.items() if weight}
-        self.balancer = build_balancer(recipe)
-        self.lookahead = balancer.lookahead
+        self.balance_by(recipe)
 
     # -- the objective -------------------------------------------------------------------------------------------------
 
     def terms(self, view: View, draws: Draws) -> Terms:
         weights, out, batch = self.weights, view.out, view.batch
-        taught = self._taught(view)
+        taught = self.once_a_step(draws, lambda: self._taught(view))
         terms: Terms = {}
         if "pixel" in weights:
             wanted = (taught.image, taught.half, taught.quarter) if taught else sizes_of(batch.frontal)
@@ -114,7 +113,7 @@ class MetaKD(FrontalMethod):
     def meta_loss(self, draws: Draws) -> Tensor:
         """M on a batch of people that the student is not trained on."""
         assert self.meta_pairs is not None
-        b, device = self.meta, next(self.generator.parameters()).device
+        b, device = self.balancing, next(self.generator.parameters()).device
         chosen = draws.integers(len(self.meta_pairs))[: meta_count(b, draws)]
         batch = self.meta_pairs.batch(chosen.tolist()).to(device)
         with self.engine.autocast():
@@ -161,9 +160,9 @@ class MetaKD(FrontalMethod):
     def _update_generator(
         self, batches: list[FaceBatch], given: list[Inputs], draws: list[Draws], report: Terms
     ) -> None:
-        super()._update_generator(batches, given, draws, report)
-        if self._trains_adapters:
+        if self._trains_adapters:  # first, so that a balancer that looks at the losses again sees all of the step
             self._update("adapters", report)
+        super()._update_generator(batches, given, draws, report)
 
     @property
     def _trains_adapters(self) -> bool:
@@ -177,10 +176,6 @@ class MetaKD(FrontalMethod):
         return stack
 
     # -- what the loop asks --------------------------------------------------------------------------------------------
-
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """The local pathways' encoders: the only layers that pixel, local and feature terms all reach."""
-        return [p for layer in self.generator.local_encoders() for p in layer.parameters()]
 
     def trainable(self) -> dict[str, nn.Module]:
         players = super().trainable()

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from distilgan.errors import UserError
 from distilgan.losses.latent_direction import latent_offsets, sefa_directions, similarity_divergence
 from distilgan.methods.adversarial import AdversarialMethod, Views, first_samples
-from distilgan.methods.balance import build_balancer, meta_count, meta_distance
+from distilgan.methods.balance import meta_count, meta_distance
 from distilgan.methods.base import Terms
 from distilgan.methods.channel_scores import channel_scores
 from distilgan.methods.draws import Draws
 from distilgan.methods.gan import noise_fields, style_inputs
 from distilgan.networks.pretrained import has_discriminator, network_sha256
 from distilgan.networks.slicing import best_channels, copy_mapping, copy_noise, slice_generator, thinned
-from distilgan.networks.stylegan2 import StyleGAN2, check_taps
+from distilgan.networks.stylegan2 import GeneratorOutput, StyleGAN2, check_taps
 from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig
 from distilgan.perception.perceptual import build_perceptual
 from distilgan.recipe import LatentDirection, StyleKDRecipe
@@ -42,8 +42,7 @@ class StyleKD(AdversarialMethod):
     def __init__(self, recipe: StyleKDRecipe, device: str | torch.device = "cpu") -> None:
         super().__init__(recipe.regularisation, recipe.optimiser, recipe.training)
         self.weights = {k: v for k, v in recipe.losses.model_dump().items() if v}
-        self.balancer, self.balancing = build_balancer(recipe), recipe.balancer
-        self.lookahead = recipe.balancer.lookahead
+        self.balance_by(recipe)
         model = _load_teacher(recipe)
         self.teacher = model if recipe.teacher else None
         self.teacher_name = recipe.teacher
@@ -76,11 +75,7 @@ class StyleKD(AdversarialMethod):
         """pixel = |T - S|, perceptual = d(T, S), latent_direction = Σ_l KL(S_T ‖ S_S)."""
         if self.teacher is None:
             return {}
-        given = dict(views.inputs)
-        if not self.share_noise:
-            given["noise"] = [_twice(f) if self.taps else f for f in noise_fields(self.teacher, draws)]
-        with torch.no_grad(), self.engine.autocast():
-            teacher = self.teacher(**given, full=True)
+        teacher = self.once_a_step(draws, lambda: self._taught(views, draws))
         n = views.image.shape[0] // 2 if self.taps else views.image.shape[0]
         mine, target = views.image[:n].float(), teacher.image[:n].float()
 
@@ -95,6 +90,16 @@ class StyleKD(AdversarialMethod):
             d = self.direction
             terms["latent_direction"] = similarity_divergence(theirs, ours, d.group, d.temperature)
         return terms
+
+    @torch.no_grad()
+    def _taught(self, views: Views, draws: Draws) -> GeneratorOutput:
+        assert self.teacher is not None
+        given = dict(views.inputs)
+        if not self.share_noise:
+            given["noise"] = [_twice(f) if self.taps else f for f in noise_fields(self.teacher, draws)]
+        with self.engine.autocast():
+            taught: GeneratorOutput = self.teacher(**given, full=True)
+        return taught
 
     def meta_loss(self, draws: Draws) -> Tensor:
         """Distance of the pictures of new latents."""

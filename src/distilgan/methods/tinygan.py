@@ -35,7 +35,7 @@ from distilgan.losses.feature_matching import (
     moment_distance,
     pixel_distance,
 )
-from distilgan.methods.balance import build_balancer, meta_count, meta_distance
+from distilgan.methods.balance import meta_count, meta_distance
 from distilgan.methods.base import Terms, add_terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.latent import LatentMethod
@@ -87,8 +87,7 @@ class TinyGANDistillation(LatentMethod):
             )
         self.moments: Moments | None = None
         self.weights = self._weights(0)
-        self.balancer, self.balancing = build_balancer(recipe), recipe.balancer
-        self.lookahead = recipe.balancer.lookahead
+        self.balance_by(recipe)
 
     # -- one step ----------------------------------------------------------------------------------------------------
 

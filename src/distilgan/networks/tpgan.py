@@ -158,11 +158,6 @@ class TPGAN(Translator):
         jitter = torch.randn(n, 5, 2, generator=generator) * (c.resolution / 64)
         return {"image": image, "landmarks": template(c.resolution) + jitter}
 
-    def local_encoders(self) -> list[nn.Module]:
-        """The layers that pixel, local and feature losses all reach."""
-        pathways = (self.local_pathways[name] for name in PATCHES)
-        return [layer for pathway in pathways for layer in pathway.encoder()]  # type: ignore[operator]
-
     def forward(
         self, image: Tensor, landmarks: Tensor | None = None, z: Tensor | None = None, *, full: bool = False,
         keep: Tensor | None = None,
@@ -175,7 +170,7 @@ class TPGAN(Translator):
         if landmarks is None:
             landmarks = self.centres.expand(len(image), -1, -1)
         if z is None and self.config.z_dim:
-            z = image.new_zeros(len(image), self.config.z_dim)
+            z = image[:, 0, 0, :1] * 0 + image.new_zeros(1, self.config.z_dim)  # a traced graph keeps its batch free so
         locals_ = {name: self.local_pathways[name](crop(image, landmarks, name)) for name in PATCHES}
         fused = self._fuse({name: out.fused for name, out in locals_.items()})
         pictures = self._fuse({name: out.image for name, out in locals_.items()})

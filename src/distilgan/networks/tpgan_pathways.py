@@ -1,12 +1,14 @@
 """The two pathways of TP-GAN's generator: one looks at the whole face, four look at an eye, an eye, the nose, the mouth.
 
 Source: Huang et al., "Beyond Face Rotation: Global and Local Perception GAN", ICCV 2017, section 3.1; layer by layer as in the
-MIT-licensed PyTorch port `iwtw/pytorch-TP-GAN`, without its batch normalisation, which it leaves off. Two differences:
-fused features are those after a local pathway's last residual block (as in the paper's code), and every width is free.
+MIT-licensed PyTorch port `iwtw/pytorch-TP-GAN`, without its batch normalisation, which it leaves off. Three differences:
+fused features are those after a local pathway's last residual block (as in the paper's code), gradients pass the smallest picture
+on its way to the next size (the port detaches it), and every width is free.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -54,6 +56,9 @@ class Residual(nn.Module):
         self.first = nn.Conv2d(channels, channels, kernel, padding=padding)
         self.second = nn.Conv2d(channels, channels, kernel, padding=padding)
         nn.init.kaiming_normal_(self.first.weight, a=SLOPE)
+        nn.init.zeros_(
+            self.second.weight
+        )  # a block begins as nothing, or a deep stack without normalisation learns slowly
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.leaky_relu(self.first(self.pad(x)), SLOPE, inplace=True)
@@ -61,12 +66,21 @@ class Residual(nn.Module):
 
 
 class Enlarge(nn.Module):
-    """3x3 transposed convolution to `size`, then ReLU; by default twice the size."""
+    """3x3 transposed convolution to `size`, then ReLU; by default twice the size.
+
+    Twice the size begins as bilinear enlargement of mixed channels: with random weights every second pixel would be the sum of more
+    products than its neighbours, a chequered pattern that training takes long to unlearn.
+    """
 
     def __init__(self, channels: int, out_channels: int, stride: int = 2) -> None:
         super().__init__()
         self.convolution = nn.ConvTranspose2d(channels, out_channels, 3, stride, padding=1 if stride == 2 else 0)
-        nn.init.kaiming_normal_(self.convolution.weight)
+        if stride == 2:
+            tent = torch.tensor([0.5, 1.0, 0.5])
+            mixing = torch.randn(channels, out_channels, 1, 1) * math.sqrt(2 / channels)
+            self.convolution.weight = nn.Parameter(mixing * tent[:, None] * tent)
+        else:
+            nn.init.kaiming_normal_(self.convolution.weight)
         self.stride = stride
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
@@ -110,10 +124,6 @@ class LocalPathway(nn.Module):
         self.enlarge = nn.ModuleList(Enlarge(widths[i], widths[i + 1]) for i in range(3))
         self.decode = nn.ModuleList(encoder_stage(widths[i + 1] + e[2 - i], widths[i + 1], 3, 1) for i in range(3))
         self.to_rgb = nn.Conv2d(fused, 3, 1)
-
-    def encoder(self) -> list[nn.Module]:
-        """The layers that every distillation loss reaches."""
-        return [self.conv0, self.conv1, self.conv2, self.conv3]
 
     def forward(self, patch: Tensor) -> LocalOutput:
         skips = [self.conv0(patch)]

@@ -48,9 +48,9 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
             from distilgan.methods.tpgan import TPGANTraining
 
             return TPGANTraining(recipe, data, network)
-        from distilgan.methods.metakd import MetaKD
+        from distilgan.methods.metakd import MetaKDDistillation
 
-        return MetaKD(recipe, data, network)
+        return MetaKDDistillation(recipe, data, network)
 
     def check_ends(self, run: Run, method: FrontalMethod, data: FacePairs) -> None:
         from distilgan.export.onnx import check_folder, check_packages

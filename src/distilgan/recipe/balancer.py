@@ -10,7 +10,7 @@ from distilgan.recipe.section import Section
 
 Kind = Literal["fixed", "uncertainty", "dwa", "gradnorm", "famo", "metakd"]
 _METAKD = frozenset({
-    "signals", "floor", "entropy", "smoothing", "lookahead", "meta_share", "meta_target", "meta_pixel", "meta_structure",
+    "signals", "reach", "floor", "entropy", "smoothing", "lookahead", "meta_share", "meta_target", "meta_pixel", "meta_structure",
     "meta_identity",
 })  # fmt: skip
 _USED_BY: dict[str, frozenset[str]] = {
@@ -36,8 +36,8 @@ class Balancing(Section):
     temperature: float = Field(2.0, gt=0, description="dwa: of the softmax over loss ratios")
     alpha: float = Field(1.5, ge=0, description="gradnorm: how much slow losses are hurried")
     decay: float = Field(1e-3, ge=0, description="famo: decay of the factors' logits")
-    signals: Literal["both", "loss", "gradient", "shuffled"] = Field(
-        "both", description="metakd: what the meta-learner sees; shuffled: of random other losses, a control"
+    signals: Literal["both", "loss", "gradient", "none", "shuffled"] = Field(
+        "both", description="metakd: what the meta-learner sees; shuffled: all that, dealt out at random, a control"
     )
     floor: float = Field(0.15, ge=0, le=1, description="metakd: share of the weight that is dealt out evenly; 1: fixed")
     entropy: float = Field(0.1, ge=0, description="metakd: weight of the pull towards equal factors")
@@ -50,6 +50,9 @@ class Balancing(Section):
         ge=0,
         lt=1,
         description="faces: share of people not trained on, for metakd's meta-loss; null: 0.1 (metakd), 0",
+    )
+    reach: Literal["all", "own"] = Field(
+        "all", description="metakd: a loss's angle to the meta-loss is taken over all layers, or those that it reaches"
     )
     meta_share: float = Field(0.5, gt=0, le=1, description="metakd: size of the meta batch, in batches")
     meta_target: Literal["teacher", "truth"] = Field(

@@ -155,8 +155,9 @@ class DistillRecipe(BaseRecipe):
 
     @property
     def follows_length(self) -> bool:
-        # Both are told how much of the run is over.
-        return super().follows_length or self.balancer.kind in ("dwa", "metakd")
+        b = self.balancer
+        told = b.kind == "metakd" or (b.kind == "dwa" and b.interval is None)  # how much of the run is over
+        return super().follows_length or told
 
     def balanced(self) -> dict[str, float]:
         """The terms that the balancer weighs, with their weights; 0 for those that take no part."""

@@ -60,7 +60,7 @@ class Adversary(Section):
     loss: Literal["logistic", "wgan"] = Field(
         "logistic", description="logistic with R1, or Wasserstein with its penalty"
     )
-    r1_gamma: float = Field(1.0, ge=0, description="logistic: weight γ of R1, γ/2 · E|∇D|²")
+    r1_gamma: float = Field(1.0, ge=0, description="logistic: weight γ of R1, γ/2 · E|∇D|², D the mean over the map")
     r1_interval: int = Field(16, ge=1, description="logistic: R1 every so many steps, scaled up accordingly")
     penalty: float = Field(10.0, ge=0, description="wgan: weight of (|∇D| - 1)²")
     real: float = Field(1.0, gt=0.5, le=1, description="logistic: target for real pictures; 0.9 as published")

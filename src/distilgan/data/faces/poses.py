@@ -21,28 +21,31 @@ from distilgan.data.faces.mesh import Array
 from distilgan.data.faces.writer import check_size, claim, head_model, pack, run_jobs, save_picture
 from distilgan.data.multipie import CAMERAS, FRONTAL, PictureName
 from distilgan.errors import UserError
+from distilgan.files import locked
 
 RENDERER = 1
 """Changes whenever the same seed gives another picture."""
 
 LIGHTS = 19
 """Light 00 has no flash; 01 to 18 stand around the person, from one side to the other."""
+STEPS = (15, 30, 45, 90)
 _TILT = 5.0  # deviation of a camera's height, degrees
 
 
 @dataclass(frozen=True)
 class PoseSet:
-    """What a set holds; a picture depends on (seed, identity, recording, light, camera, size) alone.
+    """What a set holds. Pictures do not depend on how many people, moments and cameras there are, but on `lights`.
 
     Args:
         identities: people, numbered from `first`. recordings: moments of each. lights: of each recording, drawn from the 19.
-        size: pixels.
+        step: degrees from camera to camera; 15: all 13. size: pixels.
     """
 
     identities: int
     first: int = 1
     recordings: int = 1
     lights: int = 1
+    step: int = 15
     size: int = 64
     seed: int = 0
 
@@ -53,10 +56,17 @@ class PoseSet:
         ):  # fmt: skip
             if not low <= getattr(self, name) <= high:
                 raise UserError(f"{name}={getattr(self, name)}: must be {low} to {high:,}")
+        if self.step not in STEPS:
+            raise UserError(f"step={self.step}: cameras stand {', '.join(map(str, STEPS))} degrees apart")
+
+    @property
+    def cameras(self) -> dict[str, int]:
+        """Codes and angles."""
+        return {code: yaw for code, yaw in CAMERAS.items() if yaw % self.step == 0}
 
     @property
     def pictures(self) -> int:
-        return self.identities * self.recordings * self.lights * len(CAMERAS)
+        return self.identities * self.recordings * self.lights * len(self.cameras)
 
 
 def render_poses(out: Path, what: PoseSet, workers: int = 1, progress: Callable[[int], None] | None = None) -> Path:
@@ -69,9 +79,15 @@ def render_poses(out: Path, what: PoseSet, workers: int = 1, progress: Callable[
         "generator": "distilgan poses",
         "renderer": RENDERER,
         **{name: getattr(what, name) for name in ("identities", "first", "recordings", "lights", "size", "seed")},
+        **({"step": what.step} if what.step != PoseSet.step else {}),
         "licence": "CC0-1.0",
     }
     folder = claim(out, manifest, growing="identities")
+    with locked(folder):
+        return _render(out, folder, what, workers, progress)
+
+
+def _render(out: Path, folder: Path, what: PoseSet, workers: int, progress: Callable[[int], None] | None) -> Path:
     people = range(what.first, what.first + what.identities)
     jobs = [(folder, what, i, r) for i in people for r in range(1, what.recordings + 1)]
     tell = None if progress is None else lambda rows: progress(len(rows))
@@ -128,7 +144,7 @@ def _render_recording(job: tuple[Path, PoseSet, int, int]) -> list[FaceRow]:
     for code in sorted(rng.permutation(LIGHTS)[: what.lights].tolist()):
         lit = light_of(moment, code, rng)
         front = PictureName(f"{number:03d}", "01", f"{recording:02d}", FRONTAL, f"{code:02d}")
-        for camera, yaw in CAMERAS.items():
+        for camera, yaw in what.cameras.items():
             own = np.random.default_rng([what.seed, 3, number, recording, code, yaw + 90])
             pitch = 0.0 if camera == FRONTAL else float(np.clip(own.normal(0, _TILT), -2.5 * _TILT, 2.5 * _TILT))
             capture = seen_by(lit, yaw, pitch)

@@ -55,16 +55,16 @@ def claim(out: Path, manifest: dict[str, object], growing: str) -> Path:
     path = folder / MANIFEST
     if path.exists():
         found = _read(path)
-        other = next((k for k in manifest if k != growing and found.get(k) != manifest[k]), None)
+        other = next((k for k in {**manifest, **found} if k != growing and found.get(k) != manifest.get(k)), None)
         if other:
             raise UserError(
-                f"{path} describes another set ({other} {found.get(other)}, not {manifest[other]}): choose another folder"
+                f"{path} describes another set ({other} {found.get(other)}, not {manifest.get(other)}): choose another folder"
             )
         known, wanted = found.get(growing), manifest[growing]
         if isinstance(known, int) and isinstance(wanted, int) and known > wanted:
             raise UserError(f"{path}: {growing} is {known} there: choose another folder, or at least that many")
-    elif folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty: choose another folder")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is a file, or not empty: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(manifest, indent=1) + "\n")
     return folder
