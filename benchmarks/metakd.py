@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from common import RUNS, Benchmark, Table
 
-from distilgan.evaluation.frontalizers import OnnxFrontalizer
+from distilgan.evaluation.faces.frontalizers import OnnxFrontalizer
 from distilgan.recipe import AnyRecipe
 
 TEACHER = "builtin:poses64-teacher"

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from distilgan.data.face_pairs import FaceFeed, FacePairs, check_disjoint, mirrored
-from distilgan.data.face_table import TABLE, FaceRow, five_of_68, read_landmarks, read_table, write_table
+from distilgan.data.face_rows import holds_pairs
+from distilgan.data.face_table import POINTS, TABLE, FaceRow, five_of_68, read_landmarks, read_table, write_table
 from distilgan.data.multipie import CAMERAS, parse_name
 from distilgan.errors import UserError
 from distilgan.networks.tpgan import template
@@ -38,11 +39,36 @@ def test_a_table_comes_back(tmp_path: Path) -> None:
         ("profile,frontal,identity,yaw\na,b,c,nan", "line 2: yaw='nan' is not finite"),
         ("profile,frontal,identity,yaw\na,b,c,400", "yaw=400 is not within"),
         ("profile,frontal,identity,nose_x\na,b,c,4", "give all ten or none"),
+        ("profile;frontal;identity\na;b;c", "separated by semicolons"),
+        ("profile,frontal,identity\na,b,c\na,d,c", "lines 2 and 3 are both about a;"),
+        ("profile,frontal,identity\na,b", "line 2: identity is empty"),
+        ('profile,frontal,identity\n"a,b,c' + "x" * 200_000, "line 2: .*quotation mark"),
+        ("profile,frontal,identity\na\0,b,c", "NUL"),
     ],
 )
 def test_wrong_tables(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_table(text)
+
+
+def test_spaces_around_cells_are_no_names() -> None:
+    rows = read_table(" profile, frontal ,identity\na.png , b.png, anna\n\nc.png,b.png,anna \n")
+    assert rows == [FaceRow("a.png", "b.png", "anna"), FaceRow("c.png", "b.png", "anna")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image\na.png", "has no column eye_left_x"),
+        ("image,{0}\na.png,1,2,3,4,5,6,7,8,9", "line 2: has 9 of 10 coordinates"),
+        ("{0},image\n1,2,3,4,5,6,7,8,9,10", "line 2: image is empty"),
+        ("image,{0}\na.png,1,2,3,4,5,6,7,8,9,10\na.png,1,2,3,4,5,6,7,8,9,10", "lines 2 and 3 are both about a.png"),
+        ("image,{0}", "has no rows"),
+    ],
+)
+def test_wrong_landmarks(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_landmarks(text.format(",".join(f"{p}_{a}" for p in POINTS for a in "xy")))
 
 
 def test_five_of_sixty_eight() -> None:
@@ -58,8 +84,9 @@ def test_five_of_sixty_eight() -> None:
 def test_names_of_multi_pie() -> None:
     name = parse_name("session01/001/001_01_02_190_07_crop.png")
     assert name is not None
-    assert (name.subject, name.recording, name.yaw, str(name.frontal)) == ("001", "02", 45, "001_01_02_051_07")
+    assert (name.subject, name.recording, name.yaw, str(name.frontal)) == ("001", "02", 45, "001_01_02_051_07_crop")
     assert parse_name("portrait.png") is None
+    assert parse_name("001_01_02_190_071.png") is None
     assert sorted(CAMERAS.values()) == list(range(-90, 91, 15))
 
 
@@ -171,6 +198,15 @@ def test_wrong_sets_are_refused_in_one_line(faces: Path, tmp_path: Path) -> None
     edit(faces, "10.75", "99.5")
     refused(r"001_01_01_110_07.png: landmark \(99.5, 10\) lies outside the picture of 32 x 32 px")
     (faces / TABLE).write_text(text)
+    edit(faces, "001_01_01_110_07.png,001_01_01_051_07.png", "001_01_01_110_07.png,002_01_01_051_07.png")
+    refused(
+        "002_01_01_051_07.png is the frontal partner of 001_01_01_110_07.png, but its name says subject 002, camera 051"
+    )
+    lines = text.splitlines()
+    frontal = next(i for i, line in enumerate(lines) if line.startswith("001_01_01_051_07.png,"))
+    (faces / TABLE).write_text("\n".join(lines[:frontal] + lines[frontal + 1 :]))
+    refused("the frontal picture 001_01_01_051_07.png has no landmarks; add a row with it as profile and as frontal")
+    (faces / TABLE).write_text(text)
     (faces / "004_01_02_041_07.png").rename(tmp_path / "gone.png")
     refused("004_01_02_041_07.png is not there; paths are relative to the table")
     (faces / TABLE).unlink()
@@ -193,6 +229,103 @@ def test_unusable_files_and_missing_partners_are_said(faces: Path) -> None:
         "002_01_01_041_07.png": "its frontal partner 002_01_01_051_07 is not there",
     }
     assert len(pairs) == 24 - 1 - 3
+
+
+def test_a_zip_of_a_folder_is_that_folder(faces: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "people.zip", "w") as archive:
+        for path in faces.iterdir():
+            archive.write(path, f"people/{path.name}")
+    found = FacePairs(tmp_path / "people.zip", 32)
+    assert found.landmarked
+    assert found.identities == FacePairs(faces, 32).identities
+    with zipfile.ZipFile(tmp_path / "people.zip", "a") as archive:
+        archive.writestr("others/pairs.csv", "")
+    with pytest.raises(UserError, match=r"holds several sets, others/pairs\.csv and people"):
+        FacePairs(tmp_path / "people.zip", 32)
+
+
+def test_paths_are_the_same_however_they_are_spelt(faces: Path) -> None:
+    text = (faces / TABLE).read_text()
+    (faces / TABLE).write_text(text.replace("001_01_01_110_07.png,", "./001_01_01_110_07.png,"))
+    assert len(FacePairs(faces, 32)) == 24
+    (faces / TABLE).write_text(text.replace("001_01_01_110_07.png,", "../001_01_01_110_07.png,"))
+    with pytest.raises(UserError, match="lie in its folder or below"):
+        FacePairs(faces, 32)
+    (faces / TABLE).write_bytes(text.encode("utf-16"))
+    with pytest.raises(UserError, match="save it as CSV UTF-8"):
+        FacePairs(faces, 32)
+
+
+def test_a_crop_has_a_crop_for_its_partner(faces: Path) -> None:
+    (faces / TABLE).unlink()
+    for path in list(faces.glob("*.png")):
+        shutil.copy(path, path.with_name(f"{path.stem}_crop.png"))
+    (faces / "contact_sheet.png").write_bytes((faces / "001_01_01_110_07.png").read_bytes())
+    pairs = FacePairs(faces, 32)
+    assert len(pairs) == 48
+    assert all(("_crop" in row.profile) == ("_crop" in row.frontal) for row in pairs.rows)
+    assert pairs.skipped == {"contact_sheet.png": "is not named as in Multi-PIE"}
+
+
+def test_folders_of_names_as_in_multi_pie(faces: Path, tmp_path: Path) -> None:
+    """Frontal files have the profile's names there, which by themselves ask for partners that are not there."""
+    for kind in ("profile", "frontal"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        shutil.copy(faces / "001_01_01_110_07.png", tmp_path / "set" / kind)
+    pairs = FacePairs(tmp_path / "set", 32)
+    assert (len(pairs), pairs.skipped, pairs.yaw.tolist()) == (1, {}, [-90])
+    assert holds_pairs(tmp_path / "set")
+
+
+def test_what_is_a_set_of_pairs(faces: Path, tmp_path: Path) -> None:
+    assert holds_pairs(faces)
+    (faces / TABLE).unlink()
+    assert holds_pairs(faces)  # by names
+    for path in faces.glob("*_051_*"):
+        path.unlink()
+    assert holds_pairs(faces)  # though partners are missing
+    (tmp_path / "plain").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain" / "a.png")
+    assert not holds_pairs(tmp_path / "plain")
+    (tmp_path / "plain" / "faces.json").write_text('{"generator": "distilgan poses"}')
+    assert holds_pairs(tmp_path / "plain")
+    assert not holds_pairs(tmp_path / "nothing")
+
+
+def test_a_face_cut_off_by_the_border_is_not_learnt_from(faces: Path) -> None:
+    name = "001_01_01_110_07.png"
+    with Image.open(faces / name) as image:
+        image.crop((8, 8, 24, 26)).save(faces / name)  # its features alone
+    text = (faces / TABLE).read_text().splitlines()
+    row = next(i for i, line in enumerate(text) if line.startswith(name))
+    cells = text[row].split(",")
+    cells[4:] = [f"{float(v) - 8:g}" for v in cells[4:]]
+    text[row] = ",".join(cells)
+    (faces / TABLE).write_text("\n".join(text))
+    pairs = FacePairs(faces, 32)
+    assert len(pairs) == 23
+    assert "of the face lies beyond the border" in pairs.skipped[name]
+
+
+def test_checking_reads_what_was_not_kept_and_compares_yaws(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distilgan.data.face_pairs.IN_MEMORY", 0)
+    (faces / "001_01_01_110_07.png").write_bytes(b"no picture")
+    pairs = FacePairs(faces, 32)
+    assert (len(pairs), pairs.skipped) == (24, {})
+    pairs.subset([i for i, row in enumerate(pairs.rows) if row.yaw == 0]).check()
+    pairs.subset(range(6)).check()
+    assert list(pairs.skipped) == ["001_01_01_110_07.png"]
+    with pytest.raises(UserError, match="half of the yaws are 90 degrees or more from what the landmarks say"):
+        pairs.subset([i for i, row in enumerate(pairs.rows) if row.yaw == -90]).check()
+
+
+def test_a_limit_takes_whole_people(faces: Path) -> None:
+    everyone = FacePairs(faces, 32)
+    for limit, people in ((1, 1), (6, 1), (13, 2), (23, 3), (24, 4)):
+        pairs = FacePairs(faces, 32, limit=limit)
+        assert len(pairs.identities) == people
+        assert len(pairs) == 6 * people
+        assert {r.profile for r in pairs.rows} <= {r.profile for r in everyone.rows}
 
 
 def test_grey_pictures_are_pictures(faces: Path) -> None:

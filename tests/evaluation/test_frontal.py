@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from distilgan.data.face_pairs import FacePairs
 from distilgan.data.images import to_float
 from distilgan.errors import UserError
-from distilgan.evaluation.frontal import FrontalProtocol, evaluate_frontal
-from distilgan.evaluation.frontal_report import balance_section, correlation
-from distilgan.evaluation.frontal_run import evaluate_named, turns_faces
-from distilgan.evaluation.frontalizers import open_frontalizer
+from distilgan.evaluation.faces.frontalizers import open_frontalizer
+from distilgan.evaluation.faces.measure import FrontalProtocol, evaluate_frontal
+from distilgan.evaluation.faces.named import evaluate_named, turns_faces
+from distilgan.evaluation.faces.report import balance_section, correlation
 from distilgan.export.onnx import export_onnx
 from distilgan.networks.families import load_network
 from distilgan.networks.tpgan import TPGAN

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from distilgan import frontalize as turning
 from distilgan.data.face_table import COLUMNS, TABLE, FaceRow, write_table
 from distilgan.errors import UserError
-from distilgan.evaluation import frontalize as turning
-from distilgan.evaluation.frontalizers import Frontalizer
+from distilgan.evaluation.faces.frontalizers import Frontalizer
 from distilgan.networks.tpgan import TEMPLATE
 from distilgan.perception import mtcnn
 from tests.conftest import tiny_tpgan

@@ -15,6 +15,7 @@ from torch import Tensor
 from distilgan.balancing.probe import adam_scaling, angles, filled, gradients
 from distilgan.data.face_pairs import FaceBatch, FacePairs
 from distilgan.errors import UserError
+from distilgan.losses.structural import structural_similarity
 from distilgan.methods.draws import Draws
 from distilgan.methods.frontal import View, patches_of
 from distilgan.methods.metakd import MetaKDDistillation, taps
@@ -22,7 +23,6 @@ from distilgan.methods.tpgan import TPGANTraining
 from distilgan.networks.identity import IdentityConfig, IdentityNetwork
 from distilgan.networks.tpgan import PATCHES, TPGAN, tpgan_config
 from distilgan.perception.identity import IdentityFeatures, open_identity
-from distilgan.perception.structural import structural_similarity
 from distilgan.pipeline import build_method
 from tests.conftest import tiny_tpgan
 from tests.methods.test_stylekd import ENGINE

@@ -145,12 +145,12 @@ def data_check(
 ) -> None:
     """Read a whole image set, or pairs of faces, and name the files that cannot be used; or a whole store of pairs."""
     from distilgan.data.archives import builtin_path
-    from distilgan.data.face_pairs import holds_pairs
+    from distilgan.data.face_rows import holds_pairs
     from distilgan.data.images import ImageSet
 
     if (store := builtin_path(path) / "manifest.json").is_file():
         return _check_store(store.parent, json)
-    if holds_pairs(path):
+    if holds_pairs(builtin_path(path)):
         return _check_faces(path, resolution or 64, strict, json)
     images = ImageSet(path, resolution, strict=strict)
     images.check()
@@ -172,6 +172,7 @@ def _check_faces(path: str, resolution: int, strict: bool, json: bool) -> None:
     from distilgan.data.face_pairs import FacePairs
 
     pairs = FacePairs(path, resolution)
+    pairs.check()
     if strict and pairs.skipped:
         name, reason = next(iter(pairs.skipped.items()))
         raise UserError(f"{path}: {name} cannot be used ({reason}); mend or remove it, or read without strict")

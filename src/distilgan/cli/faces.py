@@ -28,8 +28,8 @@ def frontalize(
 ) -> None:
     """Turn faces to the front: NAME.png, with how it came about in NAME.steps.png, and a list of all in faces.csv."""
     check_device(device)
-    from distilgan.evaluation import frontalize as turning
-    from distilgan.evaluation.frontalizers import open_frontalizer, trained_yaws
+    from distilgan import frontalize as turning
+    from distilgan.evaluation.faces.frontalizers import open_frontalizer, trained_yaws
     from distilgan.files import disk_full_is_a_message
 
     turn = open_frontalizer(model, device)

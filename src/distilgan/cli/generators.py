@@ -47,7 +47,7 @@ def evaluate(
     check_device(device)
     from dataclasses import asdict
 
-    from distilgan.evaluation.frontal_run import turns_faces
+    from distilgan.evaluation.faces.named import turns_faces
 
     if turns_faces(source):
         for_others = {
@@ -93,7 +93,7 @@ def _evaluate_frontal(
     from dataclasses import asdict
 
     from distilgan.evaluation.card import figure
-    from distilgan.evaluation.frontal_run import evaluate_named
+    from distilgan.evaluation.faces.named import evaluate_named
 
     result = evaluate_named(source, data, teacher, identity, device)
     if json:

@@ -21,6 +21,9 @@ EYES_AT = 40 / 128
 """Height of the eyes' centre, as share of the picture's side from its top."""
 MOUTH_AT = 88 / 128
 """And of the mouth's."""
+CUT_OFF = 0.25
+"""Share of an aligned face that may lie beyond the photograph's border."""
+_CROSSED = 0.1  # distance by which left and right may be exchanged, in distances from eyes to mouth
 _APART = (
     0.27  # distance of the eyes, in distances from eyes to mouth, from which on they are levelled: yaw up to about 65°
 )
@@ -90,13 +93,18 @@ def similarity(landmarks: Array, resolution: int) -> Similarity:
     """How a face has to be moved.
 
     Raises:
-        ValueError: landmarks that are those of no face.
+        ValueError: landmarks that are those of no face, or with left and right exchanged.
     """
     eyes, mouth = landmarks[:2].mean(0), landmarks[3:].mean(0)
     drop = float(np.hypot(*(mouth - eyes)))
     if drop < 2:
         raise ValueError(
             "eyes and mouth are in one place; is the order left eye, right eye, nose, mouth's left, right?"
+        )
+    level = Similarity(1 / drop, -roll(landmarks), np.zeros(2)).forward(landmarks)
+    if min(level[0, 0] - level[1, 0], level[3, 0] - level[4, 0]) > _CROSSED:
+        raise ValueError(
+            "left and right are exchanged in its landmarks: they are those of the picture, not the person's"
         )
     move = Similarity((MOUTH_AT - EYES_AT) * resolution / drop, -roll(landmarks), np.zeros(2))
     return replace(move, shift=np.array([resolution / 2, EYES_AT * resolution]) - move.forward(eyes))

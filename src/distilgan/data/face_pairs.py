@@ -1,15 +1,12 @@
-"""Pictures of faces with their frontal partners, as one tensor source; and the rule that no person is in two sets.
-
-Reads, in this order: a .csv, or a folder or zip with pairs.csv (see `face_table`); files named as in Multi-PIE; two folders,
-`profile` and `frontal`, whose files have the same names.
-"""
+"""Pictures of faces with their frontal partners, as one tensor source; and the rule that no person is in two sets."""
 
 from __future__ import annotations
 
 import io
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -18,17 +15,19 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from distilgan.data.alignment import align
-from distilgan.data.archives import EXTENSIONS, Folder, Zip, builtin_path, is_hidden, open_files
-from distilgan.data.face_table import TABLE, FaceRow, read_table
+from distilgan.data.alignment import CUT_OFF, align, estimated_yaw
+from distilgan.data.archives import builtin_path
+from distilgan.data.face_rows import find_pairs
+from distilgan.data.face_table import FaceRow
 from distilgan.data.images import IN_MEMORY, complaint, fit_square, pixels_of, to_float, to_rgb8
-from distilgan.data.multipie import parse_name
 from distilgan.data.sampler import EndlessShuffle
 from distilgan.errors import UserError
 from distilgan.networks.tpgan import template
 
 MIRRORED = [1, 0, 2, 4, 3]
 """Which landmark takes which one's place when a picture is flipped."""
+
+_APART = 45.0  # degrees between the yaw that a table gives and what landmarks say, where one of them is wrong
 
 
 @dataclass
@@ -61,7 +60,7 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
 
     Args:
         path: folder, .zip, .csv or builtin:NAME.
-        limit: use so many pairs, mixed from all.
+        limit: use no more pairs than these, those of whole people drawn from all, of one at least.
 
     Attributes:
         rows: what is known of each pair. identities: names of the people, whose numbers `identity` [len] holds.
@@ -69,17 +68,17 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
         skipped: file -> why it cannot be used.
 
     Raises:
-        UserError: no pairs there, a damaged table, landmarks outside a picture, a yaw that the file's name contradicts.
+        UserError: no pairs there, a damaged table, landmarks outside a picture, a yaw that the file's name contradicts. See
+            `face_rows.find_pairs` for what is read.
     """
 
     def __init__(self, path: str | Path, resolution: int, *, limit: int | None = None) -> None:
         self.path, self.resolution = builtin_path(str(path)), resolution
-        self.skipped: dict[str, str] = {}
-        rows = self._read_rows()
+        found = find_pairs(self.path)
+        self._files, self.skipped, rows = found.files, found.skipped, found.rows
         self._landmarks = {row.profile: row.landmarks for row in rows if row.landmarks is not None}
         if limit is not None and limit < len(rows):
-            chosen = np.random.default_rng(0).permutation(len(rows))[:limit]
-            rows = [rows[i] for i in sorted(chosen)]
+            rows = _of_some_people(rows, limit)
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
         names = list(dict.fromkeys(name for row in rows for name in (row.frontal, row.profile)))
         if len(names) * 3 * resolution**2 <= IN_MEMORY:
@@ -126,6 +125,26 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
         other._index([self.rows[i] for i in indices])
         return other
 
+    def check(self) -> None:
+        """Read every picture, which a set too large for the memory has not done yet, and compare yaws with landmarks.
+
+        Raises:
+            UserError: landmarks outside a picture, or yaws that contradict them.
+        """
+        apart = []
+        for name in dict.fromkeys(row.frontal for row in self.rows):
+            self._known.get(name) or self._decode(name)
+        for row in self.rows:
+            face = self._known.get(row.profile) or self._decode(row.profile)
+            if face is not None and self.landmarked and row.yaw is not None:
+                apart.append(abs(estimated_yaw(face[1].double().numpy()) - row.yaw))
+        self._index([row for row in self.rows if not {row.profile, row.frontal} & self.skipped.keys()])
+        if apart and statistics.median(apart) > _APART:
+            raise UserError(
+                f"{self.path}: half of the yaws are {statistics.median(apart):.0f} degrees or more from what the landmarks say; "
+                "they are degrees, positive where a face is turned to its own left"
+            )
+
     def hold_out(self, share: float, seed: int) -> tuple[Self, Self]:
         """All pairs of most people, and all of the others: about `share` of them, at least one.
 
@@ -142,83 +161,6 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
         return rest, self.subset([i for i, person in enumerate(numbers) if person in held])
 
     # -- reading -----------------------------------------------------------------------------------------------------
-
-    def _read_rows(self) -> list[FaceRow]:
-        table = None
-        if self.path.is_file() and self.path.suffix.lower() == ".csv":
-            self._files: Folder | Zip = Folder(self.path.parent)
-            table = self.path.name
-        else:
-            self._files = open_files(self.path)
-            table = TABLE if TABLE in self._files.names else None
-            if table is None and "faces.json" in self._files.names:
-                raise UserError(f"{self.path}: is not finished (no {TABLE}); give the command that makes it again")
-        if table is not None:
-            return self._rows_of_table(table)
-        names = [n for n in self._files.names if PurePosixPath(n).suffix.lower() in EXTENSIONS and not is_hidden(n)]
-        rows = self._rows_by_name(names) or self._rows_of_folders(names)
-        if not rows:
-            missing = f"; {next(iter(self.skipped.values()))}" if self.skipped else ""
-            raise UserError(
-                f"{self.path}: holds no pairs of faces; give {TABLE}, names as in Multi-PIE, or the folders profile and "
-                f"frontal with files of the same names{missing}"
-            )
-        return rows
-
-    def _rows_of_table(self, table: str) -> list[FaceRow]:
-        where = self.path if self.path.name == table else self.path / table
-        try:
-            rows = read_table(self._files.read(table).decode("utf-8-sig"))
-        except (ValueError, OSError) as error:
-            raise UserError(f"{where}: {error}") from error
-        known = set(self._files.names)
-        for row in rows:
-            for name in (row.profile, row.frontal):
-                if name not in known:
-                    raise UserError(f"{where}: {name} is not there; paths are relative to the table")
-            named = parse_name(row.profile)
-            if named and named.yaw is not None and row.yaw is not None and row.yaw != named.yaw:
-                raise UserError(
-                    f"{where}: yaw of {row.profile} is {row.yaw:g}, but its name's camera {named.camera} stands at "
-                    f"{named.yaw}; mend one of them"
-                )
-        return rows
-
-    def _rows_by_name(self, names: list[str]) -> list[FaceRow]:
-        """Files named as in Multi-PIE, each with its partner of the same folder or of any."""
-        found = {name: parsed for name in names if (parsed := parse_name(name))}
-        if len(found) < len(names):
-            return []
-        paths: dict[str, list[str]] = {}
-        for name, parsed in found.items():
-            paths.setdefault(str(parsed), []).append(name)
-        rows = []
-        for name, parsed in found.items():
-            partners = paths.get(str(parsed.frontal), [])
-            beside = [p for p in partners if PurePosixPath(p).parent == PurePosixPath(name).parent]
-            if not partners:
-                self.skipped[name] = f"its frontal partner {parsed.frontal} is not there"
-            elif parsed.yaw is None:
-                self.skipped[name] = f"camera {parsed.camera} has no known yaw"
-            else:
-                rows.append(FaceRow(name, (beside or partners)[0], parsed.subject, parsed.yaw))
-        return rows
-
-    def _rows_of_folders(self, names: list[str]) -> list[FaceRow]:
-        """profile/X and frontal/X; a person is a folder below these, or else a file."""
-        rows, known = [], set(names)
-        for name in names:
-            parts = PurePosixPath(name).parts
-            if "profile" not in parts[:-1]:
-                continue
-            at = parts.index("profile")
-            partner = PurePosixPath(*parts[:at], "frontal", *parts[at + 1 :]).as_posix()
-            if partner not in known:
-                self.skipped[name] = f"{partner} is not there"
-                continue
-            person = parts[at + 1] if len(parts) > at + 2 else PurePosixPath(name).stem
-            rows.append(FaceRow(name, partner, person))
-        return rows
 
     def _face(self, name: str) -> tuple[Tensor, Tensor]:
         face = self._known.get(name) or self._decode(name)
@@ -241,13 +183,10 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
             aligned = align(pixels_of(rgb), np.asarray(points, np.float64), self.resolution)
         except ValueError as error:
             raise UserError(f"{self.path}: {name}: {error}") from error
+        if aligned.outside > CUT_OFF:
+            self.skipped[name] = f"{aligned.outside:.0%} of the face lies beyond the border"
+            return None
         return aligned.picture, torch.from_numpy(aligned.landmarks).float()
-
-
-def holds_pairs(name: str) -> bool:
-    """Whether a set says in pairs.csv which of its pictures belong together."""
-    path = builtin_path(name)
-    return path.suffix.lower() == ".csv" or (path.exists() and TABLE in open_files(path).names)
 
 
 def mirrored(landmarks: Tensor, resolution: int) -> Tensor:
@@ -263,8 +202,22 @@ def check_disjoint(first: FacePairs, second: FacePairs, keys: tuple[str, str]) -
         more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
         raise UserError(
             f"{keys[1]}={second.path}: identity {shared[0]}{more} is in {keys[0]}={first.path} too; a result on people "
-            "seen in training says nothing about others"
+            "seen in training says nothing about others. If they are others, give them other names: the column identity, or a "
+            "folder for each person"
         )
+
+
+def _of_some_people(rows: list[FaceRow], limit: int) -> list[FaceRow]:
+    """Those of whole people, in a mixed order, as long as they are no more than `limit`."""
+    by_person: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        by_person.setdefault(row.identity, []).append(i)
+    people, chosen = sorted(by_person), list[int]()
+    for i in np.random.default_rng(0).permutation(len(people)):
+        if chosen and len(chosen) + len(by_person[people[i]]) > limit:
+            break
+        chosen += by_person[people[i]]
+    return [rows[i] for i in sorted(chosen)]
 
 
 class FaceFeed:

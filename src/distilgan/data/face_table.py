@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from distilgan.files import write_atomic
@@ -53,26 +54,29 @@ def read_table(text: str) -> list[FaceRow]:
     Raises:
         ValueError: says in one line what is wrong, and in which line.
     """
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = set(reader.fieldnames or [])
-    missing = {"profile", "frontal", "identity"} - columns
+    lines = _lines(text)
+    columns = next(lines)[1].keys()
+    missing = [c for c in COLUMNS[:3] if c not in columns]
     if missing:
-        raise ValueError(f"has no column {min(missing)}; it needs profile, frontal and identity")
+        raise ValueError(f"has no column {missing[0]}; it needs profile, frontal and identity")
     numbers = [c for c in COLUMNS[4:] if c in columns]
     if numbers and len(numbers) < len(COLUMNS) - 4:
         raise ValueError(f"has {numbers[0]}, but not {min(set(COLUMNS[4:]) - set(numbers))}; give all ten or none")
-    rows = []
-    for cells in reader:
-        line = reader.line_num
-        for key in ("profile", "frontal", "identity"):
+    rows, first = [], dict[str, int]()
+    for line, cells in lines:
+        for key in COLUMNS[:3]:
             if not cells[key]:
                 raise ValueError(f"line {line}: {key} is empty")
+        if first.setdefault(cells["profile"], line) != line:
+            raise ValueError(
+                f"lines {first[cells['profile']]} and {line} are both about {cells['profile']}; remove one"
+            )
         values = [_number(cells[c], c, line) for c in numbers]
         known = [v for v in values if v is not None]
         if known and len(known) < len(values):
             raise ValueError(f"line {line}: has {len(known)} of the ten coordinates; give all or none")
         landmarks = list(zip(known[::2], known[1::2], strict=True)) or None
-        yaw = _number(cells.get("yaw"), "yaw", line)
+        yaw = _number(cells.get("yaw", ""), "yaw", line)
         if yaw is not None and abs(yaw) > 180:
             raise ValueError(f"line {line}: yaw={yaw:g} is not within ±180 degrees")
         rows.append(FaceRow(cells["profile"], cells["frontal"], cells["identity"], yaw, landmarks))
@@ -84,13 +88,13 @@ def read_table(text: str) -> list[FaceRow]:
 def read_landmarks(text: str) -> dict[str, Points]:
     """Landmarks by picture: of pairs.csv (`profile`), or of a table with the column `image` and the ten coordinates or 68 points.
 
-    68 points are columns x0, y0 .. x67, y67 in the order of 300-W.
+    68 points are columns x0, y0 .. x67, y67 in the order of 300-W. A row without any coordinate is passed over.
 
     Raises:
         ValueError: says in one line what is wrong, and in which line.
     """
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = set(reader.fieldnames or [])
+    lines = _lines(text)
+    columns = next(lines)[1].keys()
     key = next((k for k in ("image", "profile") if k in columns), None)
     if key is None:
         raise ValueError("has no column image (or profile), which names the picture")
@@ -99,14 +103,22 @@ def read_landmarks(text: str) -> dict[str, Points]:
     missing = [c for c in wanted if c not in columns]
     if missing:
         raise ValueError(f"has no column {missing[0]}; landmarks are {', '.join(COLUMNS[4:])}, or x0, y0 to x67, y67")
-    found: dict[str, Points] = {}
-    for cells in reader:
-        values = [_number(cells[c], c, reader.line_num) for c in wanted]
+    found, first = dict[str, Points](), dict[str, int]()
+    for line, cells in lines:
+        if not cells[key]:
+            raise ValueError(f"line {line}: {key} is empty")
+        if first.setdefault(cells[key], line) != line:
+            raise ValueError(f"lines {first[cells[key]]} and {line} are both about {cells[key]}; remove one")
+        values = [_number(cells[c], c, line) for c in wanted]
         known = [v for v in values if v is not None]
+        if not known:
+            continue  # a picture of which none are known
         if len(known) < len(values):
-            raise ValueError(f"line {reader.line_num}: has {len(known)} of {len(values)} coordinates")
+            raise ValueError(f"line {line}: has {len(known)} of {len(values)} coordinates")
         points = list(zip(known[::2], known[1::2], strict=True))
         found[cells[key]] = five_of_68(points) if wanted is many else points
+    if not first:
+        raise ValueError("has no rows")
     return found
 
 
@@ -120,8 +132,25 @@ def five_of_68(points: Points) -> Points:
     return [mean(36, 41), mean(42, 47), points[30], points[48], points[54]]
 
 
-def _number(text: str | None, column: str, line: int) -> float | None:
-    if text is None or not text.strip():
+def _lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """(1, its columns), then each line's number and cells by column, stripped; a cell that a line lacks is empty."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        columns = [c.strip() for c in next(reader, [])]
+        if len(columns) == 1 and ";" in columns[0]:
+            raise ValueError("is separated by semicolons; save it with commas")
+        yield 1, dict.fromkeys(columns, "")
+        for cells in reader:
+            if any("\0" in c for c in cells):
+                raise ValueError(f"line {reader.line_num}: holds a NUL character")
+            if cells:
+                yield reader.line_num, dict(zip_longest(columns, map(str.strip, cells[: len(columns)]), fillvalue=""))
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}; is a quotation mark missing?") from error
+
+
+def _number(text: str, column: str, line: int) -> float | None:
+    if not text:
         return None
     try:
         value = float(text)

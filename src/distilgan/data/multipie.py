@@ -17,18 +17,19 @@ CAMERAS: dict[str, int] = {
 FRONTAL = "051"
 CAMERA_AT: dict[int, str] = {yaw: code for code, yaw in CAMERAS.items()}
 
-_NAME = re.compile(r"(\d{3,6})_(\d{2})_(\d{2})_(\d{3})_(\d{2})")
+_NAME = re.compile(r"(\d{3,6})_(\d{2})_(\d{2})_(\d{3})_(\d{2})(?!\d)(.*)")
 
 
 @dataclass(frozen=True)
 class PictureName:
-    """The parts of a name; all but the subject say how the picture was taken."""
+    """The parts of a name; all but the subject say how the picture was taken, `words` whatever comes after: _crop."""
 
     subject: str
     session: str
     recording: str
     camera: str
     light: str
+    words: str = ""
 
     @property
     def yaw(self) -> int | None:
@@ -41,10 +42,10 @@ class PictureName:
         return replace(self, camera=FRONTAL)
 
     def __str__(self) -> str:
-        return f"{self.subject}_{self.session}_{self.recording}_{self.camera}_{self.light}"
+        return f"{self.subject}_{self.session}_{self.recording}_{self.camera}_{self.light}{self.words}"
 
 
 def parse_name(path: str) -> PictureName | None:
     """What a file's name says, whatever its folder and ending; None for other names. Words after the parts are allowed."""
-    found = _NAME.match(PurePosixPath(path).name)
+    found = _NAME.fullmatch(PurePosixPath(path).stem)
     return PictureName(*found.groups()) if found else None

@@ -11,7 +11,7 @@ from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError, near_names
 from distilgan.evaluation.cost import network_cost
 from distilgan.evaluation.evaluate import measure_cost
-from distilgan.evaluation.frontalizers import OnnxFrontalizer
+from distilgan.evaluation.faces.frontalizers import OnnxFrontalizer
 from distilgan.evaluation.onnx_session import open_session
 from distilgan.evaluation.sources import Generator, OnnxFile
 from distilgan.networks.generator import ImageGenerator

@@ -10,11 +10,11 @@ import torch
 from distilgan.data.face_pairs import FacePairs
 from distilgan.errors import UserError
 from distilgan.evaluation.cost import count_macs, count_parameters
-from distilgan.evaluation.frontal import FrontalResult, read_frontal_result
-from distilgan.evaluation.frontal_card import frontal_card
-from distilgan.evaluation.frontal_report import write_frontal_report
-from distilgan.evaluation.frontal_run import frontal_hashes, identity_features, measure_frontal, protocol_of
-from distilgan.evaluation.frontalizers import open_frontalizer
+from distilgan.evaluation.faces.card import frontal_card
+from distilgan.evaluation.faces.frontalizers import open_frontalizer
+from distilgan.evaluation.faces.measure import FrontalResult, read_frontal_result
+from distilgan.evaluation.faces.named import frontal_hashes, identity_features, measure_frontal, protocol_of
+from distilgan.evaluation.faces.report import write_frontal_report
 from distilgan.files import write_atomic
 from distilgan.methods.frontal import FrontalMethod
 from distilgan.networks.pretrained import read_config

@@ -9,8 +9,8 @@ import torch
 from distilgan.data.archives import data_sha256
 from distilgan.data.face_pairs import FacePairs
 from distilgan.evaluation.cost import count_parameters
-from distilgan.evaluation.frontal import FrontalProtocol
-from distilgan.evaluation.identification import evaluate_identity, identity_card, write_identity_report
+from distilgan.evaluation.faces.identification import evaluate_identity, identity_card, write_identity_report
+from distilgan.evaluation.faces.measure import FrontalProtocol
 from distilgan.files import write_atomic
 from distilgan.methods.identity import IdentityTraining
 from distilgan.networks.identity import IdentityNetwork

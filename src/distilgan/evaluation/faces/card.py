@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from distilgan.evaluation.card import cost_lines, figure, origin
-from distilgan.evaluation.frontal import FrontalResult
-from distilgan.evaluation.frontal_report import MEANING
+from distilgan.evaluation.faces.measure import FrontalResult
+from distilgan.evaluation.faces.report import MEANING
 from distilgan.networks.tpgan import TPGAN
 from distilgan.recipe import FrontalRecipe
 

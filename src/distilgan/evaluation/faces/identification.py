@@ -12,10 +12,10 @@ from torch import Tensor
 from distilgan.data.face_pairs import FacePairs
 from distilgan.evaluation.card import cost_lines, figure, origin
 from distilgan.evaluation.cost import network_cost
-from distilgan.evaluation.frontal import FrontalProtocol, FrontalResult
-from distilgan.evaluation.frontal_report import points_of
+from distilgan.evaluation.faces.measure import FrontalProtocol, FrontalResult
+from distilgan.evaluation.faces.people import People, means_by_yaw, turned
+from distilgan.evaluation.faces.report import points_of
 from distilgan.evaluation.page import boxes, cost_table, curves, figures, table_row, write_page
-from distilgan.evaluation.people import People, means_by_yaw, turned
 from distilgan.evaluation.protocol import versions
 from distilgan.networks.identity import IdentityNetwork
 from distilgan.recipe import IdentityRecipe

@@ -9,8 +9,8 @@ from typing import Any
 from distilgan.data.archives import builtin_path, data_sha256, same_set
 from distilgan.data.face_pairs import FacePairs
 from distilgan.errors import UserError
-from distilgan.evaluation.frontal import FrontalProtocol, FrontalResult, evaluate_frontal
-from distilgan.evaluation.frontalizers import Frontalizer, open_frontalizer
+from distilgan.evaluation.faces.frontalizers import Frontalizer, open_frontalizer
+from distilgan.evaluation.faces.measure import FrontalProtocol, FrontalResult, evaluate_frontal
 from distilgan.evaluation.onnx_session import open_session
 from distilgan.evaluation.protocol import versions
 from distilgan.files import file_sha256

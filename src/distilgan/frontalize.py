@@ -21,7 +21,7 @@ from distilgan.data.face_table import TABLE, read_landmarks
 from distilgan.data.grid import picture_grid
 from distilgan.data.images import complaint, fit_square, pixels_of, to_float, to_rgb8, to_uint8
 from distilgan.errors import UserError
-from distilgan.evaluation.frontalizers import Frontalizer, OnnxFrontalizer
+from distilgan.evaluation.faces.frontalizers import Frontalizer, OnnxFrontalizer
 from distilgan.files import write_atomic
 from distilgan.networks.tpgan import PATCHES, crop, patch_size, template
 from distilgan.perception.mtcnn import FaceDetector, installed

@@ -12,9 +12,9 @@ from torch import Tensor
 from distilgan.data.face_pairs import FacePairs
 from distilgan.data.images import to_uint8
 from distilgan.evaluation.card import figure
-from distilgan.evaluation.frontal import FrontalResult, Turn
+from distilgan.evaluation.faces.measure import FrontalResult, Turn
+from distilgan.evaluation.faces.people import FRONTAL, ByYaw
 from distilgan.evaluation.page import boxes, cost_table, curves, figures, picture_rows, saved, table_row, write_page
-from distilgan.evaluation.people import FRONTAL, ByYaw
 from distilgan.recipe import FrontalRecipe
 from distilgan.runs import read_log
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from distilgan.data.face_pairs import FaceBatch, FacePairs
 from distilgan.evaluation.agreement import picture_agreement
-from distilgan.evaluation.people import BATCH, ByYaw, People, means_by_yaw, turned
+from distilgan.evaluation.faces.people import BATCH, ByYaw, People, means_by_yaw, turned
 from distilgan.evaluation.protocol import versions
 from distilgan.perception.perceptual import build_perceptual
 

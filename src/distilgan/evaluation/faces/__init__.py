@@ -1,0 +1,1 @@
+"""Measuring networks that turn faces to the front, and networks that tell people apart."""
