@@ -7,6 +7,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from distilgan.data.alignment import Array, align, estimated_yaw
+from distilgan.data.alignment import CUT_OFF, Array, align, estimated_yaw
 from distilgan.data.archives import EXTENSIONS, files_below, is_hidden
-from distilgan.data.face_table import TABLE, read_landmarks
+from distilgan.data.face_rows import decoded
+from distilgan.data.face_table import TABLE, NoLandmarks, Points, read_landmarks
 from distilgan.data.grid import picture_grid
 from distilgan.data.images import complaint, fit_square, pixels_of, to_float, to_rgb8, to_uint8
 from distilgan.errors import UserError
@@ -25,11 +27,14 @@ from distilgan.evaluation.faces.frontalizers import Frontalizer, OnnxFrontalizer
 from distilgan.files import write_atomic
 from distilgan.networks.tpgan import PATCHES, crop, patch_size, template
 from distilgan.perception.mtcnn import FaceDetector, installed
+from distilgan.runs import is_run
 
 Provider = Callable[[Path, Tensor], "Array | None"]
-CUT_OFF = 0.25
-"""Share of the aligned face that may lie beyond the photograph's border."""
 _SHOWN = 192  # px of a face in the side-by-side picture
+_LEAST = 8  # px of a crop's side
+_ENLARGED = 1.5  # times, from which on it is said
+_GREY = 2  # levels by which a grey picture's channels may differ
+_ORIENTATION = 0x0112  # EXIF
 REPORT = "faces.csv"
 
 
@@ -71,11 +76,15 @@ def provider(source: Path, table: Path | None, aligned: bool, detect: bool) -> P
     """
     if sum((table is not None, aligned, detect)) > 1:
         raise UserError("--landmarks, --aligned and --detect: give one of them")
-    beside = (source if source.is_dir() else source.parent) / TABLE
-    if table is None and not (aligned or detect) and beside.is_file():
-        table = beside
     if table is not None:
-        return _from_table(table)
+        try:
+            return _from_table(table, _landmarks_in(table), source)
+        except NoLandmarks as error:
+            raise UserError(str(error)) from error
+    beside = (source if source.is_dir() else source.parent) / TABLE
+    if not (aligned or detect) and beside.is_file():
+        with suppress(NoLandmarks):  # a table of pairs alone
+            return _from_table(beside, _landmarks_in(beside), source)
     if aligned:
         return lambda path, pixels: None
     if detect or installed():
@@ -87,15 +96,24 @@ def provider(source: Path, table: Path | None, aligned: bool, detect: bool) -> P
     )
 
 
-def _from_table(table: Path) -> Provider:
-    """By the path that a row names as seen from the table, else by the file's name if only one row has it."""
+def _landmarks_in(table: Path) -> dict[str, Points]:
     try:
-        rows = read_landmarks(table.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        return read_landmarks(decoded(table.read_bytes()))
+    except NoLandmarks as error:
+        raise NoLandmarks(f"{table}: {error}") from error
+    except OSError as error:
+        raise UserError(f"{table}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
         raise UserError(f"{table}: {error}") from error
+
+
+def _from_table(table: Path, rows: dict[str, Points], source: Path) -> Provider:
+    """By the path that a row names as seen from the table; else by the file's name, if one picture and one absent row have it."""
     by_path = {(table.parent / name).resolve(): points for name, points in rows.items()}
-    names = Counter(path.name for path in by_path)
-    by_name = {path.name: points for path, points in by_path.items() if names[path.name] == 1}
+    pictures = Counter(path.name for _, path in photographs(source))
+    absent = [path for path in by_path if not path.exists()]
+    rest = Counter(path.name for path in absent)
+    by_name = {p.name: by_path[p] for p in absent if rest[p.name] == 1 and pictures[p.name] == 1}
 
     def landmarks(path: Path, pixels: Tensor) -> Array:
         found = by_path.get(path.resolve()) or by_name.get(path.name)
@@ -118,40 +136,70 @@ def frontalize(
 ) -> Iterator[Turned]:
     """Write OUT/NAME.png, the face from the front, and OUT/NAME.steps.png, how it came about; at the end OUT/faces.csv.
 
-    A picture that cannot be used is passed over, and said.
+    A picture that cannot be used is passed over, and said; what an earlier call made of it is removed.
 
     Args:
         yaws: the angles that the network learnt from; None: unknown.
+
+    Raises:
+        UserError: `out` lies among the photographs, or is a file or a run.
     """
     done: list[Turned] = []
     pictures = photographs(source)
-    stems = _stems([name for name, _ in pictures])
+    targets = _targets(source, out, pictures)
     out.mkdir(parents=True, exist_ok=True)
-    for (name, path), stem in zip(pictures, stems, strict=True):
-        try:
-            turned = _one(turn, name, path, out / stem, landmarks, yaws)
-        except ValueError as error:
-            turned = Turned(name, notes=(str(error),), failed=True)
-        done.append(turned)
-        yield turned
-    write_atomic(out / REPORT, _table(done))
+    try:
+        for (name, path), files in zip(pictures, targets, strict=True):
+            try:
+                turned = _one(turn, name, path, files, landmarks, yaws)
+            except ValueError as error:
+                turned = Turned(name, notes=(str(error),), failed=True)
+                for file in files:
+                    file.unlink(missing_ok=True)
+            done.append(turned)
+            yield turned
+    finally:  # also when a user stops it
+        write_atomic(out / REPORT, _table(done).encode(errors="backslashreplace"))
+
+
+def _targets(source: Path, out: Path, pictures: list[tuple[str, Path]]) -> list[tuple[Path, Path]]:
+    """The two files of each photograph, none of which is one itself."""
+    where = out.resolve()
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; name a folder")
+    if is_run(out):
+        raise UserError(f"{out}: is a run; name another folder")
+    if source.is_dir() and where.is_relative_to(source.resolve()):
+        raise UserError(f"{out}: lies in {source}, whose pictures are turned; name a folder outside it")
+    bare = [str(Path(name).with_suffix("")) for name, _ in pictures]
+    short = [(out / f"{stem}.png", out / f"{stem}.steps.png") for stem in bare]
+    whole = [(out / f"{name}.png", out / f"{name}.steps.png") for name, _ in pictures]
+    for targets in (short, whole):  # names with their endings where those without collide
+        files = [file.resolve() for pair in targets for file in pair]
+        if len(set(files)) == len(files) and not set(files) & {path.resolve() for _, path in pictures}:
+            return targets
+    raise UserError(f"{out}: results would have the names of photographs or of each other; name another folder")
 
 
 def _one(
-    turn: Frontalizer | OnnxFrontalizer, name: str, path: Path, target: Path, landmarks: Provider,
+    turn: Frontalizer | OnnxFrontalizer, name: str, path: Path, targets: tuple[Path, Path], landmarks: Provider,
     yaws: tuple[float, float] | None,
 ) -> Turned:  # fmt: skip
     try:
         with Image.open(path) as image:
-            grey = image.mode in ("1", "L", "LA", "I", "I;16", "F")
+            rotated = image.getexif().get(_ORIENTATION, 1) != 1
             rgb = to_rgb8(image)
     except Exception as error:  # Pillow raises many kinds; all mean "not a usable image"
         raise ValueError(f"not a usable image ({complaint(error)})") from error
     pixels, size = pixels_of(rgb), turn.resolution
     points, notes, yaw = landmarks(path, pixels), [], None
-    if grey:
+    if rotated:
+        notes.append("turned upright by its EXIF data, to which landmarks refer")
+    if int((pixels.amax(0).int() - pixels.amin(0).int()).max()) <= _GREY:
         notes.append("grey; the network learnt from colour")
     if points is None:
+        _check_crop(rgb)
+        enlarged = size / rgb.width
         face, at = pixels_of(fit_square(rgb, size)), template(size)
     else:
         aligned = align(pixels, points, size)
@@ -161,16 +209,17 @@ def _one(
             )
         if aligned.outside > 0.02:
             notes.append(f"{aligned.outside:.0%} of the face lies beyond the border and is filled in")
-        if aligned.scale > 1.5:
-            notes.append(f"enlarged {aligned.scale:.1f} times")
+        enlarged = aligned.scale
         face, at = aligned.picture, torch.from_numpy(aligned.landmarks).float()
         yaw = estimated_yaw(aligned.landmarks)
         if yaws is not None and not yaws[0] - 10 <= yaw <= yaws[1] + 10:
             notes.append(f"turned by about {yaw:.0f} degrees; the network learnt from {yaws[0]:g} to {yaws[1]:g}")
+    if enlarged > _ENLARGED:
+        notes.append(f"enlarged {enlarged:.1f} times")
     frontal = to_uint8(turn(to_float(face)[None], at[None]))[0]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    picture_grid([frontal[None]]).save(target.with_name(f"{target.name}.png"))
-    steps(rgb, face, at, frontal).save(target.with_name(f"{target.name}.steps.png"))
+    targets[0].parent.mkdir(parents=True, exist_ok=True)
+    picture_grid([frontal[None]]).save(targets[0])
+    steps(rgb, face, at, frontal).save(targets[1])
     return Turned(name, yaw, tuple(notes))
 
 
@@ -214,10 +263,13 @@ def _where(landmarks: Tensor, name: str, size: int) -> tuple[tuple[int, int], tu
     return (int(rows.min()), int(rows.max()) + 1), (int(columns.min()), int(columns.max()) + 1)
 
 
-def _stems(names: list[str]) -> list[str]:
-    """Names without their endings, where these tell no two apart."""
-    bare = [str(Path(name).with_suffix("")) for name in names]
-    return [short if bare.count(short) == 1 else name for short, name in zip(bare, names, strict=True)]
+def _check_crop(rgb: Image.Image) -> None:
+    if rgb.width != rgb.height:
+        raise ValueError(
+            f"is {rgb.width} x {rgb.height} px; aligned crops are square. Of other photographs give --landmarks or --detect"
+        )
+    if rgb.width < _LEAST:
+        raise ValueError(f"is {rgb.width} px wide; no face can be seen in it")
 
 
 def _table(done: list[Turned]) -> str:

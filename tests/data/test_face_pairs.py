@@ -63,7 +63,7 @@ def test_spaces_around_cells_are_no_names() -> None:
         ("image,{0}\na.png,1,2,3,4,5,6,7,8,9", "line 2: has 9 of 10 coordinates"),
         ("{0},image\n1,2,3,4,5,6,7,8,9,10", "line 2: image is empty"),
         ("image,{0}\na.png,1,2,3,4,5,6,7,8,9,10\na.png,1,2,3,4,5,6,7,8,9,10", "lines 2 and 3 are both about a.png"),
-        ("image,{0}", "has no rows"),
+        ("image,{0}", "has no landmarks in any row"),
     ],
 )
 def test_wrong_landmarks(text: str, message: str) -> None:

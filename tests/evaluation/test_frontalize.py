@@ -55,7 +55,7 @@ def test_a_folder_with_a_table(turn: Frontalizer, tmp_path: Path) -> None:
     side[2, 0] = 64 + 19
     landmarks(folder / TABLE, {
         "a.png": FACE * 1.5 + 40, "deep/b.jpg": side * 1.2 + 40, "grey.png": FACE + 60, "broken.png": FACE,
-        "edge.png": [*FACE, -5, 60], "cut.png": [*FACE, -40, 60], "far.png": FACE + 400,
+        "edge.png": FACE + np.array([-5, 60]), "cut.png": FACE + np.array([-40, 60]), "far.png": FACE + 400,
     })  # fmt: skip
     found = turned(turn, folder, out, turning.provider(folder, None, False, False), (-60.0, 60.0))
     assert found["a.png"].notes == ()
@@ -89,10 +89,97 @@ def test_the_picture_is_what_the_network_makes_of_the_aligned_face(turn: Frontal
 def test_names_that_differ_in_their_ending_alone_stay_apart(turn: Frontalizer, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    photo(folder / "me.png"), photo(folder / "me.jpg")
+    photo(folder / "me.png", (64, 64)), photo(folder / "me.jpg", (64, 64))
     turned(turn, folder, tmp_path / "out", turning.provider(folder, None, True, False))
     names = {p.name for p in (tmp_path / "out").glob("*.png")}
     assert names == {"me.png.png", "me.jpg.png", "me.png.steps.png", "me.jpg.steps.png"}
+
+
+def test_photographs_are_never_written_over(turn: Frontalizer, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    photo(folder / "a.png", (64, 64))
+    before = (folder / "a.png").read_bytes()
+    here = turning.provider(folder, None, True, False)
+    for out in (folder, folder / "out"):
+        with pytest.raises(UserError, match="name a folder outside it"):
+            turned(turn, folder, out, here)
+    assert [p.name for p in folder.iterdir()] == ["a.png"]
+    turned(turn, folder / "a.png", folder, here)
+    assert {p.name for p in folder.iterdir()} == {"a.png", "a.png.png", "a.png.steps.png", "faces.csv"}
+    assert (folder / "a.png").read_bytes() == before
+    with pytest.raises(UserError, match="is a file; name a folder"):
+        turned(turn, folder / "a.png", folder / "a.png", here)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("# The whole recipe of this run, written by distilgan.\n")
+    with pytest.raises(UserError, match="is a run; name another folder"):
+        turned(turn, folder / "a.png", tmp_path / "run", here)
+
+
+def test_names_that_are_others_results_stay_apart(turn: Frontalizer, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    photo(folder / "a.png", (64, 64)), photo(folder / "a.steps.png", (64, 64))
+    turned(turn, folder, tmp_path / "out", turning.provider(folder, None, True, False))
+    names = {p.name for p in (tmp_path / "out").glob("*.png")}
+    assert names == {"a.png.png", "a.png.steps.png", "a.steps.png.png", "a.steps.png.steps.png"}
+
+
+def test_what_failed_leaves_no_older_result(turn: Frontalizer, tmp_path: Path) -> None:
+    path = photo(tmp_path / "a.png", (64, 64))
+    here = turning.provider(path, None, True, False)
+    assert not turned(turn, path, tmp_path / "out", here)["a.png"].failed
+    path.write_bytes(b"no picture")
+    assert turned(turn, path, tmp_path / "out", here)["a.png"].failed
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["faces.csv"]
+
+
+def test_the_list_is_written_when_somebody_stops_it(turn: Frontalizer, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    photo(folder / "a.png", (64, 64)), photo(folder / "b.png", (64, 64))
+    going = turning.frontalize(turn, folder, tmp_path / "out", turning.provider(folder, None, True, False), None)
+    next(going)
+    going.close()
+    assert (tmp_path / "out" / "faces.csv").read_text().splitlines() == ["image,yaw,made,notes", "a.png,,yes,"]
+
+
+def test_crops_that_are_none(turn: Frontalizer, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    photo(folder / "wide.png", (100, 60)), photo(folder / "dot.png", (4, 4)), photo(folder / "small.png", (20, 20))
+    found = turned(turn, folder, tmp_path / "out", turning.provider(folder, None, True, False))
+    assert "is 100 x 60 px; aligned crops are square" in found["wide.png"].notes[0]
+    assert "is 4 px wide" in found["dot.png"].notes[0]
+    assert found["small.png"].notes == ("enlarged 3.2 times",)
+
+
+def test_exchanged_sides_are_said(turn: Frontalizer, tmp_path: Path) -> None:
+    path = photo(tmp_path / "face.png")
+    landmarks(tmp_path / TABLE, {"face.png": (FACE + 60)[[1, 0, 2, 4, 3]]})
+    found = turned(turn, path, tmp_path / "out", turning.provider(path, None, False, False))["face.png"]
+    assert found.failed
+    assert "left and right are exchanged" in found.notes[0]
+
+
+def test_a_picture_does_not_take_another_ones_landmarks(turn: Frontalizer, tmp_path: Path) -> None:
+    """By its name alone only if the row's own file is not there and no other picture has that name."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    photo(folder / "f.png"), photo(folder / "sub" / "f.png"), photo(folder / "g.png")
+    table = landmarks(tmp_path / "points.csv", {"in/f.png": FACE + 60, "elsewhere/g.png": FACE + 60})
+    found = turned(turn, folder, tmp_path / "out", turning.provider(folder, table, False, False))
+    assert {name: t.failed for name, t in found.items()} == {"f.png": False, "sub/f.png": True, "g.png": False}
+
+
+def test_a_photograph_on_its_side_is_said(turn: Frontalizer, tmp_path: Path) -> None:
+    path = photo(tmp_path / "face.jpg", (64, 64))
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(path, exif=exif)
+    found = turned(turn, path, tmp_path / "out", turning.provider(path, None, True, False))["face.jpg"]
+    assert found.notes == ("turned upright by its EXIF data, to which landmarks refer",)
 
 
 def test_where_landmarks_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +192,11 @@ def test_where_landmarks_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "t.csv").write_text(",".join(COLUMNS[1:]))
     with pytest.raises(UserError, match="has no column image"):
         turning.provider(path, tmp_path / "t.csv", False, False)
+    with pytest.raises(UserError, match=r"nothing\.csv: cannot be read \(No such file"):
+        turning.provider(path, tmp_path / "nothing.csv", False, False)
+    (tmp_path / TABLE).write_text("profile,frontal,identity\nface.png,face.png,anna\n")
+    with pytest.raises(UserError, match="where are eyes, nose and mouth"):  # a table without landmarks is not asked
+        turning.provider(path, None, False, False)
     with pytest.raises(UserError, match="no such file or folder"):
         turning.photographs(tmp_path / "nothing")
 

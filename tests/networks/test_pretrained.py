@@ -105,6 +105,22 @@ def test_a_network_is_its_config_too(tmp_path: Path) -> None:
     assert network_sha256(tiny_generator(conv_clamp=64)) == network_sha256(tiny_generator(conv_clamp=64.0))
 
 
+def test_weights_that_are_not_those_described(tmp_path: Path) -> None:
+    """A download that was cut off and filled with zeros is a whole file of another network."""
+    tiny_generator().save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    with pytest.raises(UserError, match=r"model\.safetensors: is not the file that config\.json describes"):
+        load_network(tmp_path, ImageGenerator)
+    network = tiny_generator()
+    with torch.no_grad():
+        next(network.parameters())[0] = float("nan")
+    network.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="holds numbers that are not finite"):
+        load_network(tmp_path, ImageGenerator)
+
+
 def test_no_pickle_is_ever_read(tmp_path: Path) -> None:
     """A student folder with a pickle in place of its weights is refused, and the pickle does not run."""
     import pickle

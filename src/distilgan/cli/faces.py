@@ -34,9 +34,11 @@ def frontalize(
 
     turn = open_frontalizer(model, device)
     provider = turning.provider(source, landmarks, aligned, detect)
-    made, failed = 0, 0
+    yaws, made, failed = trained_yaws(turn), 0, 0
+    if yaws is None:
+        print(f"{model}: does not say which angles it learnt from; none are called too large", file=sys.stderr)
     with disk_full_is_a_message(out):
-        for face in turning.frontalize(turn, source, out, provider, trained_yaws(turn)):
+        for face in turning.frontalize(turn, source, out, provider, yaws):
             made, failed = made + (not face.failed), failed + face.failed
             notes = f": {'; '.join(face.notes)}" if face.notes else ""
             if face.failed:

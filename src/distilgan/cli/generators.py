@@ -161,13 +161,13 @@ def export(
 ) -> None:
     """Write ONNX files, checked against torch."""
     from distilgan.export.onnx import export_onnx
-    from distilgan.networks.pretrained import Pretrained
-    from distilgan.runs import load_model
+    from distilgan.networks.pretrained import Pretrained, read_config
+    from distilgan.runs import generator_folder, load_model
 
     if out is None and source.startswith("builtin:"):
         raise UserError(f"{source}: is part of the package; say with --out where the files go")
     folder = out or Path(source) / "export"
-    facts = export_onnx(load_model(source, Pretrained), folder, truncation)
+    facts = export_onnx(load_model(source, Pretrained), folder, truncation, read_config(generator_folder(source)))
     if json:
         return print_json(facts)
     for name, file in facts["files"].items():

@@ -19,6 +19,10 @@ COLUMNS = ("profile", "frontal", "identity", "yaw", *(f"{point}_{axis}" for poin
 Points = list[tuple[float, float]]
 
 
+class NoLandmarks(ValueError):
+    """A table has no columns for landmarks, or none in any row."""
+
+
 @dataclass(frozen=True)
 class FaceRow:
     """A picture of a face and its frontal partner.
@@ -97,12 +101,12 @@ def read_landmarks(text: str) -> dict[str, Points]:
     columns = next(lines)[1].keys()
     key = next((k for k in ("image", "profile") if k in columns), None)
     if key is None:
-        raise ValueError("has no column image (or profile), which names the picture")
+        raise NoLandmarks("has no column image (or profile), which names the picture")
     many = [f"{axis}{i}" for i in range(68) for axis in "xy"]
     wanted = many if set(many) <= columns else list(COLUMNS[4:])
     missing = [c for c in wanted if c not in columns]
     if missing:
-        raise ValueError(f"has no column {missing[0]}; landmarks are {', '.join(COLUMNS[4:])}, or x0, y0 to x67, y67")
+        raise NoLandmarks(f"has no column {missing[0]}; landmarks are {', '.join(COLUMNS[4:])}, or x0, y0 to x67, y67")
     found, first = dict[str, Points](), dict[str, int]()
     for line, cells in lines:
         if not cells[key]:
@@ -117,8 +121,8 @@ def read_landmarks(text: str) -> dict[str, Points]:
             raise ValueError(f"line {line}: has {len(known)} of {len(values)} coordinates")
         points = list(zip(known[::2], known[1::2], strict=True))
         found[cells[key]] = five_of_68(points) if wanted is many else points
-    if not first:
-        raise ValueError("has no rows")
+    if not found:
+        raise NoLandmarks("has no landmarks in any row")
     return found
 
 

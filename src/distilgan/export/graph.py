@@ -61,6 +61,10 @@ def to_graph(module: nn.Module, inputs: dict[str, Tensor], output: str) -> Any:
         )
     assert program is not None
     model = program.model_proto
+    fixed = [
+        i.name for i in model.graph.input if i.name != "truncation" and not i.type.tensor_type.shape.dim[0].dim_param
+    ]
+    assert not fixed, f"the batch of {fixed} is fixed"
     model.doc_string = ""
     for part in [*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info]:
         part.doc_string = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from distilgan.networks.pretrained import Pretrained, network_sha256
 from distilgan.networks.tpgan import TPGAN
 
 _FILES = ("model.onnx", "mapping.onnx", "synthesis.onnx", "export.json")
+_CARRIED = ("yaw",)
 TOLERANCE = 1e-4
 """Largest allowed difference from torch: float32 with another summation order gave up to 2e-5 on pictures in [-1, 1]."""
 
@@ -48,12 +49,15 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def export_onnx(network: Pretrained, folder: Path, truncation: float = 1.0) -> dict[str, Any]:
+def export_onnx(
+    network: Pretrained, folder: Path, truncation: float = 1.0, about: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Write model.onnx, of a StyleGAN2 also mapping.onnx and synthesis.onnx, and export.json; returns what that holds.
 
     Args:
         network: moved to the CPU, to float32 and eval mode.
         truncation: baked into a generator whose statistics belong to one; others have it as an input.
+        about: its config.json, of which files carry what their users must know: the angles that it learnt from.
 
     Raises:
         RunFailed: a file differs from torch by more than `TOLERANCE`; nothing is left behind.
@@ -65,6 +69,7 @@ def export_onnx(network: Pretrained, folder: Path, truncation: float = 1.0) -> d
     check_folder(folder)
     layout, example = _layout(network, truncation), network.sample_inputs(1)
     stored = {"parameters": count_parameters(network), "macs": count_macs(network, **example), **layout.stored}
+    stored |= {key: json.dumps(value) for key, value in (about or {}).items() if key in _CARRIED}
     facts = layout.facts
     files: dict[str, Any] = {}
     with new_folder(folder) as partial:

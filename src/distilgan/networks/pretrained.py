@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from distilgan.errors import UserError
@@ -43,11 +43,13 @@ class Pretrained(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "config.json"
         tree = json.loads(path.read_text()) if path.exists() else {}
-        entry = {"family": self.family, "config": asdict(self.config)}
+        weights = save(_contiguous(self.state_dict(), half))
+        digest = hashlib.sha256(weights).hexdigest()
+        entry = {"family": self.family, "config": asdict(self.config), "file_sha256": digest}
         tree = (
             {**tree, **facts, **entry} if self.weights_file == "model.safetensors" else {**tree, "discriminator": entry}
         )
-        write_atomic(folder / self.weights_file, save(_contiguous(self.state_dict(), half)))
+        write_atomic(folder / self.weights_file, weights)
         write_config(folder, tree)
 
     @classmethod
@@ -55,7 +57,7 @@ class Pretrained(nn.Module):
         """Read a network written by `save_pretrained`; float32, in eval mode.
 
         Raises:
-            UserError: missing or damaged files, or another family.
+            UserError: missing or damaged files, other weights than config.json was written for, or another family.
         """
         folder = Path(folder)
         entry = read_config(folder)
@@ -81,7 +83,15 @@ class Pretrained(nn.Module):
             raise UserError(f"{folder / 'config.json'}: config: {' '.join(str(error).split())[:160]}") from error
         path = folder / cls.weights_file
         try:
-            state = load_file(path)
+            content = path.read_bytes()
+            state = load(content)
+            digest = hashlib.sha256(content).hexdigest()
+            if entry.get("file_sha256", digest) != digest:
+                raise UserError(
+                    f"{path}: is not the file that config.json describes (file_sha256); copy or make it again"
+                )
+            if not all(torch.isfinite(v).all() for v in state.values()):
+                raise UserError(f"{path}: holds numbers that are not finite; copy or make it again")
             network.load_state_dict({k: v.float() for k, v in state.items()})
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error

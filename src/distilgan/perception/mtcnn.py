@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,7 @@ class FaceDetector:
         for name, stage in self.stages.items():
             try:
                 stage.load_state_dict(torch.load(folder / f"{name}.pt", weights_only=True))
-            except (OSError, RuntimeError) as error:
+            except (OSError, EOFError, RuntimeError, TypeError, AttributeError, UnpicklingError) as error:
                 raise UserError(f"{folder / name}.pt: cannot be read; install facenet-pytorch again") from error
             stage.eval().requires_grad_(False)
 

@@ -65,7 +65,12 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
 
     def learnt(self, data: FacePairs) -> dict[str, Any]:
         known = data.yaw[~data.yaw.isnan()]
-        return {"yaw": [float(known.min()), float(known.max())]} if len(known) else {}
+        if not len(known):
+            return {}
+        first, last = float(known.min()), float(known.max())
+        if self.recipe.data.mirror:
+            first, last = min(first, -last), max(last, -first)
+        return {"yaw": [first, last]}
 
     def finish(self, run: Run, data: FacePairs, device: str) -> None:
         export(run)

@@ -40,7 +40,7 @@ def export(run: Run) -> None:
     student, folder = load_model(run.path, Pretrained), run.path / "export"
     if not is_export_of(folder, network_sha256(student)):
         say("exporting to ONNX")
-        export_onnx(student, folder)
+        export_onnx(student, folder, about=read_config(run.student))
 
 
 def own_licence(run: Run, recipe: AnyRecipe) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError
 from distilgan.evaluation.cost import network_cost, timed_cost
-from distilgan.evaluation.onnx_session import onnx_facts, open_session
+from distilgan.evaluation.onnx_session import onnx_facts, open_session, stored_facts
 from distilgan.networks.pretrained import read_config
 from distilgan.networks.tpgan import TPGAN
 from distilgan.runs import generator_folder, load_model
@@ -93,11 +94,10 @@ def open_frontalizer(name: str, device: str = "cpu", threads: int | None = None)
 def trained_yaws(turn: Frontalizer | OnnxFrontalizer) -> tuple[float, float] | None:
     """The angles that a network learnt from, degrees; None where that is not recorded."""
     try:
-        # A file lies in the folder export/ of the run that made it.
-        folder = (
-            turn.path.parent.parent / "student" if isinstance(turn, OnnxFrontalizer) else generator_folder(turn.name)
-        )
-        first, last = read_config(folder)["yaw"]
+        if isinstance(turn, OnnxFrontalizer):
+            first, last = json.loads(stored_facts(turn.session)["yaw"])
+        else:
+            first, last = read_config(generator_folder(turn.name))["yaw"]
         return float(first), float(last)
     except (UserError, ValueError, LookupError, TypeError):
         return None
