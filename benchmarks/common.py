@@ -191,7 +191,7 @@ def onnx_latency(
     The files take turns, so that a slow moment hits all alike. On two threads networks this small swing by half.
     """
     calls = [once(path) for path in paths]
-    times = [[latency(call, runs=50, warmup=20)["p50"] for call in calls] for _ in range(rounds)]
+    times = [[latency({"": call}, rounds=50, warmup=20)[""]["p50"] for call in calls] for _ in range(rounds)]
     return [
         (statistics.median(column), statistics.median(ms / first[0] for ms, first in zip(column, times, strict=True)))
         for column in zip(*times, strict=True)

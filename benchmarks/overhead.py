@@ -2,8 +2,9 @@
 
     python benchmarks/overhead.py
 
-The student, teacher, batch and options are those of benchmarks/metakd.py; 20 steps with each in turn, round after round, on one
-thread, because a machine's speed drifts; a ratio is the median over rounds. Nothing else may run meanwhile.
+The student, teacher, batch and options are those of benchmarks/metakd.py, the faces the packaged ones; 20 steps with each in turn,
+round after round, on one thread, because a machine's speed drifts; a ratio is the median over rounds. Nothing else may run
+meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 from common import in_turn, machine, ratio, write
-from metakd import ROWS
+from metakd import COMMON, ROWS
 
 from distilgan.data.face_pairs import FacePairs
 from distilgan.methods.base import Engine
@@ -30,7 +31,7 @@ KINDS = ("fixed", "uncertainty", "dwa", "gradnorm", "famo", "metakd")
 
 def steps(kind: str) -> Callable[[], object]:
     recipe_name, changes = ROWS[kind]
-    recipe = load_recipe(recipe_name, changes)
+    recipe = load_recipe(recipe_name, [*COMMON, *changes])
     pairs = FacePairs(recipe.data.path, recipe.data.resolution)
     method = build_method(recipe, pairs)
     for network in [*method.trainable().values(), *method.frozen()]:

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from distilgan.data.face_pairs import FacePairs
 from distilgan.data.images import to_float
 from distilgan.errors import UserError
+from distilgan.evaluation.dynamics import correlation, dynamics
 from distilgan.evaluation.faces.frontalizers import open_frontalizer
 from distilgan.evaluation.faces.measure import FrontalProtocol, evaluate_frontal
 from distilgan.evaluation.faces.named import evaluate_named, turns_faces
-from distilgan.evaluation.faces.report import balance_section, correlation
 from distilgan.export.onnx import export_onnx
 from distilgan.networks.families import load_network
 from distilgan.networks.tpgan import TPGAN
 from distilgan.pipeline import execute
 from tests.conftest import tiny_tpgan, write_faces
-from tests.recipes import metakd_recipe, tpgan_recipe
+from tests.recipes import identity_recipe, metakd_recipe, tpgan_recipe
 
 PROTOCOL = FrontalProtocol(data="faces", resolution=32, latency_runs=1)
 
@@ -82,6 +82,7 @@ def test_recognition_looks_in_a_gallery_of_other_moments(faces: Path) -> None:
     assert found.protocol["probes"] == 8  # the second moment, its two turned pictures of each
     one_off = evaluate_frontal("it", lambda f, at: in_colours(wrong), pairs, PROTOCOL, None, Colour())
     assert one_off.metrics["rank1"] == 0.75
+    assert one_off.truth["rank1"] == 1  # what can be reached
 
 
 def test_asymmetry_by_hand(faces: Path) -> None:
@@ -90,7 +91,7 @@ def test_asymmetry_by_hand(faces: Path) -> None:
     half[..., :16] = 1.0
     result = evaluate_frontal("it", lambda f, at: half, pairs, PROTOCOL)
     assert result.metrics["asymmetry"] == 1.0
-    assert "asymmetry" not in result.profile
+    assert result.truth["asymmetry"] == pytest.approx(0.667, abs=0.02)  # of uniform noise in [-1, 1]
 
 
 def test_a_file_and_its_network_turn_alike(tmp_path: Path, faces: Path) -> None:
@@ -134,6 +135,26 @@ def test_runs_are_measured_on_people_they_have_not_seen(faces: Path, tmp_path: P
     assert not (tmp_path / "third").exists()
 
 
+def test_people_whom_teacher_or_judge_know_are_no_test(faces: Path, tmp_path: Path) -> None:
+    """The teacher's people are other than the student's."""
+    others, third = write_faces(tmp_path / "others", first=11), write_faces(tmp_path / "third", first=21)
+    short = {"training": {"images": 8}, "evaluation": {"data": str(third), "latency_runs": 1}}
+    teacher = execute(tpgan_recipe(others, **short), tmp_path / "teacher")
+    known = json.loads((teacher.student / "config.json").read_text())["people"]
+    assert len(known.split()) == 4
+    assert "011" not in known  # a person's name is not given away
+    changes = {**short, "evaluation": {"data": str(others), "latency_runs": 1}}
+    with pytest.raises(UserError, match=r"evaluation\.data=.*teacher has learnt from identity 011 and 3 more"):
+        execute(metakd_recipe(faces, teacher.path, **changes), tmp_path / "student")
+    student = execute(metakd_recipe(faces, teacher.path, **short), tmp_path / "student")
+    for data in (faces, others):
+        with pytest.raises(UserError, match=r"--data=.*has learnt from identity"):
+            evaluate_named(str(student.path), str(data), None, None)
+    judge = execute(identity_recipe(third, training={"images": 8}), tmp_path / "judge")
+    with pytest.raises(UserError, match="judge has learnt from identity 021"):
+        evaluate_named(str(student.path), str(third), None, str(judge.path))
+
+
 def test_correlations_of_weights_and_losses(tmp_path: Path) -> None:
     x = torch.tensor([1.0, 2, 3, 4]).double()
     assert correlation(x, 3 - 2 * x) == pytest.approx(-1)
@@ -143,10 +164,16 @@ def test_correlations_of_weights_and_losses(tmp_path: Path) -> None:
     for i in range(8):
         factors = {"pixel": 1 + 0.1 * i**2, "local": 1 - 0.1 * i**2}
         losses = {"pixel": -0.3 * i, "local": -0.1 * i**2}
-        lines.append({"images": i, "terms": {"pixel": 1.0}, "balance": {"factor": factors, "loss": losses}})
+        terms = {name: math.exp(value) for name, value in losses.items()}
+        lines.append({"images": i, "terms": terms, "balance": {"factor": factors, "alignment": losses}})
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    page = balance_section(log)
+    page = dynamics(log, ["pixel", "local"])
     assert "say nothing" in page
     assert "-1.00" in page
-    log.write_text(json.dumps({"images": 1, "terms": {"pixel": 1.0}}) + "\n")
-    assert balance_section(log) == ""
+    assert all(text in page for text in ("factor on each loss weight", "normalised loss", "angle to the meta-loss"))
+    fixed = [{k: v for k, v in line.items() if k != "balance"} for line in lines]
+    log.write_text("".join(json.dumps(line) + "\n" for line in fixed))
+    page = dynamics(log, ["pixel", "local"])
+    assert "normalised loss" in page
+    assert "factor" not in page
+    assert dynamics(log, ["pixel"]) == ""

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from distilgan import frontalize as turning
 from distilgan.data.face_table import COLUMNS, TABLE, FaceRow, write_table
 from distilgan.errors import UserError
 from distilgan.evaluation.faces.frontalizers import Frontalizer
 from distilgan.networks.tpgan import TEMPLATE
 from distilgan.perception import mtcnn
+from distilgan.pipeline import frontalize as turning
 from tests.conftest import tiny_tpgan
 
 FACE = np.array(TEMPLATE)

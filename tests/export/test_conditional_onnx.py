@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from distilgan.errors import UserError
-from distilgan.evaluation.onnx_session import open_session
 from distilgan.evaluation.sources import OnnxFile
 from distilgan.export.onnx import export_onnx, is_export_of
 from distilgan.networks.biggan import BigGANConfig, BigGANDeep
 from distilgan.networks.pretrained import network_sha256
 from distilgan.networks.tinygan import TinyGAN, TinyGANConfig
+from distilgan.onnx_session import open_session
 from tests.conftest import conditional
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from distilgan.errors import RunFailed, UserError
-from distilgan.evaluation.onnx_session import onnx_facts, open_session
 from distilgan.export import onnx as exporting
 from distilgan.export.onnx import export_onnx, is_export_of
 from distilgan.networks.pretrained import network_sha256
+from distilgan.onnx_session import onnx_facts, open_session
 from tests.conftest import tiny_generator
 
 

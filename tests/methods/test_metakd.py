@@ -15,7 +15,6 @@ from torch import Tensor
 from distilgan.balancing.probe import adam_scaling, angles, filled, gradients
 from distilgan.data.face_pairs import FaceBatch, FacePairs
 from distilgan.errors import UserError
-from distilgan.losses.structural import structural_similarity
 from distilgan.methods.draws import Draws
 from distilgan.methods.frontal import View, patches_of
 from distilgan.methods.metakd import MetaKDDistillation, taps
@@ -23,6 +22,7 @@ from distilgan.methods.tpgan import TPGANTraining
 from distilgan.networks.identity import IdentityConfig, IdentityNetwork
 from distilgan.networks.tpgan import PATCHES, TPGAN, tpgan_config
 from distilgan.perception.identity import IdentityFeatures, open_identity
+from distilgan.perception.structural import structural_similarity
 from distilgan.pipeline import build_method
 from tests.conftest import tiny_tpgan
 from tests.methods.test_stylekd import ENGINE
@@ -481,10 +481,10 @@ def test_recipes_that_would_do_nothing(changes: dict[str, Any], message: str, fa
 
 
 def test_the_report_student_is_the_published_one() -> None:
-    from distilgan.methods.metakd import thinned
+    from distilgan.methods.metakd import student_config
     from distilgan.recipe import FrontalStudent
 
-    student = thinned(tpgan_config(), FrontalStudent(width=1.0, local_width=0.25), 347)
+    student = student_config(tpgan_config(), FrontalStudent(width=1.0, local_width=0.25), 347)
     assert student == tpgan_config(128, 1.0, 0.25)
     with torch.device("meta"):
         assert sum(p.numel() for p in TPGAN(student).parameters()) == 91_832_687

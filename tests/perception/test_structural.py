@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from distilgan.losses.structural import structural_similarity
+from distilgan.perception.structural import structural_similarity
 
 
 def pair(size: int) -> tuple[torch.Tensor, torch.Tensor]:

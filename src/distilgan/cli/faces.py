@@ -28,9 +28,9 @@ def frontalize(
 ) -> None:
     """Turn faces to the front: NAME.png, with how it came about in NAME.steps.png, and a list of all in faces.csv."""
     check_device(device)
-    from distilgan import frontalize as turning
     from distilgan.evaluation.faces.frontalizers import open_frontalizer, trained_yaws
     from distilgan.files import disk_full_is_a_message
+    from distilgan.pipeline import frontalize as turning
 
     turn = open_frontalizer(model, device)
     provider = turning.provider(source, landmarks, aligned, detect)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import statistics
 from collections.abc import Iterator, Sequence
@@ -205,6 +206,27 @@ def check_disjoint(first: FacePairs, second: FacePairs, keys: tuple[str, str]) -
             "seen in training says nothing about others. If they are others, give them other names: the column identity, or a "
             "folder for each person"
         )
+
+
+def people_digest(pairs: FacePairs) -> str:
+    """Who is in a set, for a network's config.json to tell: a word for each person, from which no name can be read."""
+    return " ".join(sorted(_word(name) for name in pairs.identities))
+
+
+def check_unseen(pairs: FacePairs, known: str, key: str, network: str) -> None:
+    """Raise UserError when `network` has learnt from people of `pairs`; `known`: what its config.json tells of them."""
+    words = set(known.split())
+    seen = [name for name in pairs.identities if _word(name) in words]
+    if seen:
+        more = f" and {len(seen) - 1} more" if len(seen) > 1 else ""
+        raise UserError(
+            f"{key}={pairs.path}: {network} has learnt from identity {seen[0]}{more}; a result on people seen in training says "
+            "nothing about others. If they are others, give them other names"
+        )
+
+
+def _word(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:10]
 
 
 def _of_some_people(rows: list[FaceRow], limit: int) -> list[FaceRow]:

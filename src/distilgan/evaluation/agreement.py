@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from distilgan.losses.structural import structural_similarity
+from distilgan.perception.structural import structural_similarity
 
 
 @torch.no_grad()

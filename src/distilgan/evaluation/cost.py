@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -126,31 +127,57 @@ def peak_activation_bytes(network: nn.Module, **inputs: Any) -> int:
     return int(memory.peak)
 
 
-def timed_cost(run: Callable[[], object], runs: int) -> dict[str, Any]:
-    """Time of `run()` as facts of a cost table."""
-    timed = latency(run, runs)
-    return {"latency_ms_p50": timed["p50"], "latency_ms_p90": timed["p90"], "threads": torch.get_num_threads()}
+@dataclass(frozen=True)
+class Costed:
+    """Something that makes pictures.
+
+    Args:
+        run: makes one. facts: what is known of its cost without a clock. device: where it works.
+    """
+
+    run: Callable[[], object]
+    facts: dict[str, Any]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __call__(self) -> None:
+        """Make one picture and wait for it."""
+        self.run()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 @torch.no_grad()
-def network_cost(network: nn.Module, inputs: dict[str, Tensor], runs: int) -> dict[str, Any]:
-    """Time, parameters, MACs and peak activation memory of one forward; `inputs` of one sample, on the network's device."""
-    return {
-        **timed_cost(lambda: network(**inputs), runs),
+def costed_network(network: nn.Module, inputs: dict[str, Tensor]) -> Costed:
+    """Parameters, MACs and peak activation memory of one forward; `inputs` of one sample, on the network's device."""
+    facts = {
         "parameters": count_parameters(network),
         "macs": count_macs(network, **inputs),
         "peak_activation_bytes": peak_activation_bytes(network, **inputs),
     }
+    return Costed(torch.no_grad()(lambda: network(**inputs)), facts, next(iter(inputs.values())).device)
 
 
-def latency(run: Callable[[], object], runs: int = 30, warmup: int = 5) -> dict[str, float]:
-    """Milliseconds of `run()`: {"p50", "p90"} over `runs` calls after `warmup` uncounted ones."""
-    for _ in range(warmup):
-        run()
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        run()
-        times.append((time.perf_counter() - start) * 1e3)
-    times.sort()
-    return {"p50": times[len(times) // 2], "p90": times[min(len(times) - 1, int(0.9 * len(times)))]}
+def costs(items: Mapping[str, Costed], runs: int) -> dict[str, dict[str, Any]]:
+    """The facts of each and its times, taken in turn: a slow moment of the machine hits all alike."""
+    timed = latency(items, runs)
+    found = {}
+    for label, item in items.items():
+        times = {f"latency_ms_{name}": value for name, value in timed[label].items()}
+        found[label] = {**times, "threads": torch.get_num_threads(), "device": str(item.device), **item.facts}
+    return found
+
+
+def latency(runs: Mapping[str, Callable[[], object]], rounds: int = 30, warmup: int = 5) -> dict[str, dict[str, float]]:
+    """Milliseconds of each call: {"p50", "p90"} over `rounds` in which they take turns, after `warmup` uncounted ones."""
+    times: dict[str, list[float]] = {label: [] for label in runs}
+    for i in range(warmup + rounds):
+        for label, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if i >= warmup:
+                times[label].append((time.perf_counter() - start) * 1e3)
+    return {label: {"p50": _quantile(found, 0.5), "p90": _quantile(found, 0.9)} for label, found in times.items()}
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]

@@ -12,15 +12,15 @@ from distilgan.data.images import ImageSet
 from distilgan.devices import to_device
 from distilgan.errors import UserError
 from distilgan.evaluation.agreement import picture_agreement
-from distilgan.evaluation.cost import count_parameters, network_cost, timed_cost
+from distilgan.evaluation.cost import Costed, costed_network, costs, count_parameters
 from distilgan.evaluation.fidelity import frechet_distance, kernel_distance, precision_recall
-from distilgan.evaluation.onnx_session import onnx_facts
 from distilgan.evaluation.per_class import PerClass, Sample, mean_by_class, measure_classes, spread
 from distilgan.evaluation.protocol import EVALUATION_SEED, Protocol, Result, data_hashes, thousands, versions
 from distilgan.evaluation.reference import check_same_classes, open_lesson, open_reference
 from distilgan.evaluation.samples import sample_of, sample_of_set
 from distilgan.evaluation.sources import Drawn, Folder, Generator, OnnxFile, drawn_inputs, open_source
 from distilgan.networks.stylegan2 import StyleGAN2
+from distilgan.onnx_session import onnx_facts
 from distilgan.perception.features import Extractor, build_extractor
 from distilgan.perception.perceptual import build_perceptual
 
@@ -76,15 +76,15 @@ def evaluate(
     return result
 
 
-def measure_cost(source: Generator | OnnxFile, runs: int = 30) -> dict[str, Any]:
-    """Parameters, MACs, peak activation memory and latency of one picture (batch 1)."""
+def costed(source: Generator | OnnxFile) -> Costed:
+    """Parameters, MACs and peak activation memory of one picture (batch 1), and how it is made."""
     inputs = next(drawn_inputs(source.latent, source.num_classes, 1, EVALUATION_SEED))
     if isinstance(source, OnnxFile):
-        return {**timed_cost(lambda: source.images(inputs), runs), **onnx_facts(source.session, source.path)}
-    facts = network_cost(source.network, to_device(inputs, source.device), runs)
+        return Costed(lambda: source.images(inputs), onnx_facts(source.session, source.path))
+    found = costed_network(source.network, to_device(inputs, source.device))
     if isinstance(source.network, StyleGAN2):  # which distillation leaves as it is
-        facts["parameters_mapping"] = count_parameters(source.network.mapping)
-    return facts
+        found.facts["parameters_mapping"] = count_parameters(source.network.mapping)
+    return found
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _costs(
 ) -> dict[str, dict[str, Any]]:
     items = {"student": source, "teacher": master} if master else {"generator": source}
     items |= {label: open_source(other) for label, other in others.items()}
-    return {label: measure_cost(item, runs) for label, item in items.items() if isinstance(item, Generator | OnnxFile)}
+    return costs({label: costed(x) for label, x in items.items() if isinstance(x, Generator | OnnxFile)}, runs)
 
 
 def _conditions(

@@ -72,9 +72,13 @@ def saved(cost: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
         (f"1/{rest[0] / rest[1]:.1f}", f"of its parameters{outside}"),
         (
             f"1/{teacher['latency_ms_p50'] / student['latency_ms_p50']:.1f}",
-            f"of its time, {student['threads']} threads",
+            f"of its time, {_where(student)}",
         ),
     ]
+
+
+def _where(cost: dict[str, Any]) -> str:
+    return f"{cost['threads']} threads" if cost["device"] == "cpu" else str(cost["device"])
 
 
 def picture_rows(rows: list[tuple[str, Tensor]]) -> str:
@@ -92,13 +96,11 @@ def _data_uri(image: Image.Image) -> str:
 
 
 def cost_table(costs: dict[str, dict[str, Any]]) -> str:
-    rows = [table_row("th", "", "parameters", "MACs", "peak activations", "p50", "p90", "threads")]
+    rows = [table_row("th", "", "parameters", "MACs", "peak activations", "p50", "p90", "on")]
     for label, c in costs.items():
         peak = f"{c['peak_activation_bytes'] / 2**20:.1f} MiB" if "peak_activation_bytes" in c else "–"
         times = (f"{c['latency_ms_p50']:.1f} ms", f"{c['latency_ms_p90']:.1f} ms")
-        rows.append(
-            table_row("td", label, count(c.get("parameters")), count(c.get("macs")), peak, *times, c["threads"])
-        )
+        rows.append(table_row("td", label, count(c.get("parameters")), count(c.get("macs")), peak, *times, _where(c)))
     return f"<table>{''.join(rows)}</table>"
 
 

@@ -9,16 +9,16 @@ import torch
 
 from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError, near_names
-from distilgan.evaluation.cost import network_cost
-from distilgan.evaluation.evaluate import measure_cost
+from distilgan.evaluation.cost import Costed, costed_network, costs
+from distilgan.evaluation.evaluate import costed
 from distilgan.evaluation.faces.frontalizers import OnnxFrontalizer
-from distilgan.evaluation.onnx_session import open_session
 from distilgan.evaluation.sources import Generator, OnnxFile
 from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.pretrained import Pretrained
 from distilgan.networks.slicing import thinned
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
 from distilgan.networks.tpgan import PRESETS, TPGAN, tpgan_config
+from distilgan.onnx_session import open_session
 from distilgan.runs import load_model
 
 Values = dict[str, Any]
@@ -36,28 +36,28 @@ def profile_target(target: str, overrides: list[str], runs: int = 20, threads: i
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        return _cost(target, overrides, runs, threads)
+        return costs({target: _costed(target, overrides, threads)}, runs)[target]
     finally:
         torch.set_num_threads(before)
 
 
-def _cost(target: str, overrides: list[str], runs: int, threads: int | None) -> dict[str, Any]:
+def _costed(target: str, overrides: list[str], threads: int | None) -> Costed:
     path = builtin_path(target)
     if target in NETWORKS and not path.exists():
         network = _by_name(target, overrides)
-        return network_cost(network, network.sample_inputs(1), runs)
+        return costed_network(network, network.sample_inputs(1))
     if overrides:
         raise UserError(f"{overrides[0]}: keys are for a network by name, not for {target}")
     if not path.exists():
         raise UserError(f"{target}: no such file or folder, and not a known network{near_names(target, NETWORKS)}")
     if path.suffix == ".onnx":
         if "landmarks" in {i.name for i in open_session(path).get_inputs()}:
-            return OnnxFrontalizer(path, target, threads).cost(runs)
-        return measure_cost(OnnxFile(path, target, threads), runs)
+            return OnnxFrontalizer(path, target, threads).costed()
+        return costed(OnnxFile(path, target, threads))
     network = load_model(target, Pretrained)
     if isinstance(network, ImageGenerator):
-        return measure_cost(Generator(network, target), runs)
-    return network_cost(network, network.sample_inputs(1), runs)
+        return costed(Generator(network, target))
+    return costed_network(network, network.sample_inputs(1))
 
 
 def _stylegan2(v: Values) -> Pretrained:

@@ -13,6 +13,7 @@ from torch import Tensor
 from distilgan.data.grid import real_row
 from distilgan.data.images import ImageSet, to_uint8
 from distilgan.evaluation.card import figure, protocol_sentence
+from distilgan.evaluation.dynamics import balanced_names, dynamics
 from distilgan.evaluation.page import boxes, cost_table, curves, picture_rows, saved, table_row, write_page
 from distilgan.evaluation.protocol import Result
 from distilgan.evaluation.sources import class_turns
@@ -83,6 +84,7 @@ def write_report(
         truncation = result.protocol.get("teacher_truncation")
         painters.insert(0, _Painter("teacher", teacher, painters[0].truncation if truncation is None else truncation))
     by_class = [_class_pictures(painters, result, recipe.seed), _class_table(result)] if student.num_classes else []
+    moved = dynamics(log, balanced_names(recipe))
     sections = [
         ("", _facts(result)),
         (
@@ -93,6 +95,7 @@ def write_report(
         ("Between latents", _interpolation(painters, recipe.seed)),
         ("Quality", _metric_table(result)),
         ("Cost of one picture", cost_table(result.cost)),
+        *([("How the balanced losses went", moved)] if moved else []),
         ("Training", curves(log, _PLOTS)),
     ]
     write_page(path, recipe, sections, result.protocol, card)

@@ -20,9 +20,9 @@ from distilgan.data.grid import VISIBLE, picture_grid
 from distilgan.data.images import ImageSet, to_uint8
 from distilgan.devices import to_device
 from distilgan.errors import UserError
-from distilgan.evaluation.onnx_session import open_session, stored_facts
 from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.latents import LatentSpec
+from distilgan.onnx_session import open_session, stored_facts
 from distilgan.runs import is_run, load_model
 
 BATCH = 16

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from distilgan.errors import RunFailed, UserError
 from distilgan.evaluation.cost import count_macs, count_parameters
-from distilgan.evaluation.onnx_session import PREFIX, open_session
 from distilgan.export import faces, latent
 from distilgan.export.graph import OPSET, Layout
 from distilgan.files import file_sha256, new_folder, write_atomic
@@ -21,6 +20,7 @@ from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.identity import IdentityNetwork
 from distilgan.networks.pretrained import Pretrained, network_sha256
 from distilgan.networks.tpgan import TPGAN
+from distilgan.onnx_session import PREFIX, open_session
 
 _FILES = ("model.onnx", "mapping.onnx", "synthesis.onnx", "export.json")
 _CARRIED = ("yaw",)

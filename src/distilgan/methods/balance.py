@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from distilgan.balancing import DWA, FAMO, Balancer, GradNorm, MetaKD, Seen, Uncertainty, Wants
 from distilgan.balancing.probe import Gradients, adam_scaling, angles, filled, gradients, norm
 from distilgan.losses.frontal import absolute
-from distilgan.losses.structural import structural_similarity
 from distilgan.methods.draws import Draws
+from distilgan.perception.structural import structural_similarity
 from distilgan.recipe import Balancing, DistillRecipe
 
 _EPOCHS = 20  # of DWA in a run, if its recipe does not say how long one is

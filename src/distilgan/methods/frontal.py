@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -186,7 +186,12 @@ class FrontalMethod(Method[FaceBatch, TPGAN]):
         return [to_uint8(row).cpu() for row in rows]
 
     def finished(self, average: TPGAN) -> tuple[TPGAN, Pretrained | None]:
-        return average, self.discriminator if self.weights.get("gan") else None
+        """Without the head that guesses the person: it is there to be learnt with."""
+        bare = TPGAN(replace(average.config, identities=0))
+        bare.load_state_dict({k: v for k, v in average.state_dict().items() if not k.startswith("identity.")})
+        return bare.to(next(average.parameters()).device).eval(), self.discriminator if self.weights.get(
+            "gan"
+        ) else None
 
 
 def sizes_of(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -23,6 +23,7 @@ random convolutions, and its meta-learner is never trained.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ from distilgan.methods.base import Terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.frontal import FrontalMethod, Inputs, View, patches_of, sizes_of
 from distilgan.networks.pretrained import network_sha256
-from distilgan.networks.tpgan import PATCHES, TPGAN, TPGANConfig, TPGANOutput
+from distilgan.networks.tpgan import PATCHES, TPGAN, TPGANConfig, TPGANOutput, narrowed
 from distilgan.recipe import FrontalStudent, MetaKDRecipe
 from distilgan.runs import load_model
 
@@ -75,7 +76,7 @@ class MetaKDDistillation(FrontalMethod):
         if balancer.share_held_out:
             pairs, self.meta_pairs = pairs.hold_out(balancer.share_held_out, recipe.seed)
         people = len(pairs.identities) if n.cross_entropy else 0
-        student = TPGAN(thinned(like.config, recipe.student, people))
+        student = TPGAN(student_config(like.config, recipe.student, people))
         super().__init__(
             pairs, recipe.adversary, recipe.optimiser, recipe.training, student, recipe.student.critic_width,
             identity_network,
@@ -203,23 +204,7 @@ def taps(config: TPGANConfig) -> dict[str, int]:
     return found | {f"{name}.conv{i}": config.local_encoder[i] for name in PATCHES for i in (1, 2, 3)}
 
 
-def thinned(teacher: TPGANConfig, student: FrontalStudent, identities: int) -> TPGANConfig:
+def student_config(teacher: TPGANConfig, student: FrontalStudent, identities: int) -> TPGANConfig:
     """The teacher's widths times the student's shares, rounded down to at least 1."""
-
-    def scaled(widths: list[int], share: float) -> list[int]:
-        return [max(1, int(w * share)) for w in widths]
-
-    t, s = teacher, student
-    return TPGANConfig(
-        t.resolution,
-        encoder=scaled(t.encoder, s.width),
-        start=scaled(t.start, s.width),
-        decoder=scaled(t.decoder, s.width),
-        last=scaled(t.last, s.width),
-        local_encoder=scaled(t.local_encoder, s.local_width),
-        local_decoder=scaled(t.local_decoder, s.local_width),
-        fused=max(1, int(t.fused * s.fused)),
-        code=t.code,
-        z_dim=t.z_dim,
-        identities=identities,
-    )
+    fused = max(1, int(teacher.fused * student.fused))
+    return replace(narrowed(teacher, student.width, student.local_width), fused=fused, identities=identities)

@@ -6,7 +6,7 @@ View Synthesis", ICCV 2017. The layers are in `tpgan_pathways`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -77,21 +77,37 @@ def tpgan_config(
     (1, 1) is the teacher with 138,078,575 parameters, (1, 0.25) the student of 91,832,687 of the MetaKD report.
     """
 
-    def scaled(widths: list[int], factor: float) -> list[int]:
-        return [max(1, int(w * factor)) for w in widths]
-
-    return TPGANConfig(
+    widest = TPGANConfig(
         resolution,
-        encoder=scaled([64, 64, 128, 256, 512], width),
-        start=scaled([64, 32, 16, 8], width),
-        decoder=scaled([512, 256, 128, 64], width),
-        last=scaled([64, 32], width),
-        local_encoder=scaled([64, 128, 256, 512], local_width),
-        local_decoder=scaled([256, 128], local_width),
+        encoder=[64, 64, 128, 256, 512],
+        start=[64, 32, 16, 8],
+        decoder=[512, 256, 128, 64],
+        last=[64, 32],
+        local_encoder=[64, 128, 256, 512],
+        local_decoder=[256, 128],
         fused=fused,
         code=code,
         z_dim=z_dim,
         identities=identities,
+    )
+    return narrowed(widest, width, local_width)
+
+
+def narrowed(config: TPGANConfig, width: float, local_width: float) -> TPGANConfig:
+    """The widths of the global pathway times `width`, of the local ones times `local_width`, rounded down to at least 1."""
+
+    def scaled(widths: list[int], factor: float) -> list[int]:
+        return [max(1, int(w * factor)) for w in widths]
+
+    c = config
+    return replace(
+        c,
+        encoder=scaled(c.encoder, width),
+        start=scaled(c.start, width),
+        decoder=scaled(c.decoder, width),
+        last=scaled(c.last, width),
+        local_encoder=scaled(c.local_encoder, local_width),
+        local_decoder=scaled(c.local_decoder, local_width),
     )
 
 

@@ -16,6 +16,7 @@ from distilgan.files import file_sha256
 from distilgan.networks.identity import IdentityNetwork
 from distilgan.networks.light_cnn import KINDS, SIZE, LightCNN
 from distilgan.networks.pretrained import weights_sha256
+from distilgan.onnx_session import open_session
 from distilgan.perception.features import resize_antialiased
 
 _LUMINANCE = (0.299, 0.587, 0.114)
@@ -129,16 +130,9 @@ def _light_state(path: Path, network: LightCNN) -> dict[str, Tensor]:
 
 
 def _open_onnx(path: Path) -> IdentityFeatures:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UserError("reading ONNX needs the package onnxruntime: pip install 'distilgan[export]'") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise UserError(f"{path}: not an ONNX file, or a damaged one") from error
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    session = open_session(path)
     shape = session.get_inputs()[0].shape
     if len(session.get_inputs()) != 1 or list(shape[1:]) != [3, _ARCFACE, _ARCFACE]:
         raise UserError(f"{path}: expected one input [batch, 3, 112, 112] as ArcFace's; it takes {shape}")

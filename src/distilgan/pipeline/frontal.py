@@ -19,7 +19,8 @@ from distilgan.files import write_atomic
 from distilgan.methods.frontal import FrontalMethod
 from distilgan.networks.pretrained import read_config
 from distilgan.networks.tpgan import TPGAN
-from distilgan.pipeline.faces import open_faces, open_held_out, skipped_faces
+from distilgan.perception.perceptual import build_perceptual
+from distilgan.pipeline.faces import learnt_people, open_faces, open_held_out, skipped_faces
 from distilgan.pipeline.kind import Kind
 from distilgan.pipeline.steps import export, own_licence, say, teacher_facts, write_card
 from distilgan.recipe import FrontalRecipe, MetaKDRecipe, TPGANRecipe
@@ -57,6 +58,7 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
 
         open_held_out(self.recipe, data)
         identity_features(self.recipe.evaluation.identity)
+        build_perceptual(self.recipe.evaluation.perceptual)
         check_packages()
         check_folder(run.path / "export")
 
@@ -65,12 +67,13 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
 
     def learnt(self, data: FacePairs) -> dict[str, Any]:
         known = data.yaw[~data.yaw.isnan()]
+        facts: dict[str, Any] = {"people": learnt_people(data, self.recipe.compared_with)}
         if not len(known):
-            return {}
+            return facts
         first, last = float(known.min()), float(known.max())
         if self.recipe.data.mirror:
             first, last = min(first, -last), max(last, -first)
-        return {"yaw": [first, last]}
+        return {**facts, "yaw": [first, last]}
 
     def finish(self, run: Run, data: FacePairs, device: str) -> None:
         export(run)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from distilgan.data.archives import data_sha256
-from distilgan.data.face_pairs import FacePairs
+from distilgan.data.face_pairs import FacePairs, people_digest
 from distilgan.evaluation.cost import count_parameters
 from distilgan.evaluation.faces.identification import evaluate_identity, identity_card, write_identity_report
-from distilgan.evaluation.faces.measure import FrontalProtocol
+from distilgan.evaluation.faces.measure import FrontalProtocol, read_frontal_result
+from distilgan.evaluation.protocol import versions
 from distilgan.files import write_atomic
 from distilgan.methods.identity import IdentityTraining
 from distilgan.networks.identity import IdentityNetwork
-from distilgan.networks.pretrained import read_config
+from distilgan.networks.pretrained import network_sha256, read_config
 from distilgan.pipeline.faces import open_faces, open_held_out, skipped_faces
 from distilgan.pipeline.kind import Kind
 from distilgan.pipeline.steps import export, own_licence, say, write_card
@@ -37,7 +39,14 @@ class IdentityKind(Kind[IdentityRecipe, FacePairs]):
         return IdentityTraining(self.recipe, data)
 
     def check_ends(self, run: Run, method: IdentityTraining, data: FacePairs) -> None:
+        from distilgan.export.onnx import check_folder, check_packages
+
         open_held_out(self.recipe, data)
+        check_packages()
+        check_folder(run.path / "export")
+
+    def learnt(self, data: FacePairs) -> dict[str, Any]:
+        return {"people": people_digest(data)}
 
     def facts(self) -> dict[str, Any]:
         return {}
@@ -53,14 +62,18 @@ class IdentityKind(Kind[IdentityRecipe, FacePairs]):
             limit=e.limit,
             latency_runs=e.latency_runs,
         )
-        say("measuring")
-        pairs = data if held_out is None else held_out
-        result = evaluate_identity(network, pairs, protocol, str(run.path))
-        result.protocol |= {
+        path = run.path / "metrics.json"
+        hashes = {
             "data_sha256": data_sha256(protocol.data),
-            "trained": read_config(run.student).get("trained"),
+            "student_sha256": network_sha256(network),
+            "versions": versions(),
         }
-        write_atomic(run.path / "metrics.json", result.to_json())
+        key, result = {**asdict(protocol), **hashes}, read_frontal_result(path)
+        if result is None or not key.items() <= result.protocol.items():
+            say("measuring")
+            result = evaluate_identity(network, data if held_out is None else held_out, protocol, str(run.path))
+            result.protocol |= {**key, "trained": read_config(run.student).get("trained")}
+            write_atomic(path, result.to_json())
         card = identity_card(self.recipe, result, own_licence(run, self.recipe))
         write_card(run, card)
         write_identity_report(run.path / "report.html", self.recipe, result, run.path / "log.jsonl", card)

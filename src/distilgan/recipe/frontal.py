@@ -13,14 +13,19 @@ from distilgan.recipe.section import Section
 Width = Annotated[int, Field(ge=1, le=2**16)]
 
 
-class FaceEvaluation(Evaluation):
-    """How turned faces are measured; held-out data must hold other people."""
+class PeopleEvaluation(Evaluation):
+    """On whom networks for faces are measured: held-out data must hold other people."""
+
+    limit: int | None = Field(None, ge=8, description="use no more held-out pairs, those of whole people; null: all")
+
+
+class FaceEvaluation(PeopleEvaluation):
+    """How turned faces are measured."""
 
     identity: str | None = Field(
         None, description="network that tells people apart: folder, run, builtin:NAME, .onnx, or lightcnn-29v2:PATH"
     )
     perceptual: str = Field("efficientnet-lite0", description="efficientnet-lite0, or lpips:PATH to VGG16 weights")
-    limit: int | None = Field(None, ge=8, description="use so many held-out pairs, mixed from all; null: all")
 
 
 class IdentitySize(Section):
@@ -40,7 +45,7 @@ class IdentityRecipe(BaseRecipe):
     network: IdentitySize = IdentitySize()
     scale: float = Field(24.0, gt=0, description="of the cosines in the softmax")
     margin: float = Field(0.2, ge=0, lt=1, description="by which the right person's cosine must be ahead")
-    evaluation: FaceEvaluation = FaceEvaluation()
+    evaluation: PeopleEvaluation = PeopleEvaluation()
 
 
 class FrontalNetwork(Section):

@@ -6,7 +6,7 @@ from typing import Any
 
 from distilgan.evaluation.card import cost_lines, figure, origin
 from distilgan.evaluation.faces.measure import FrontalResult
-from distilgan.evaluation.faces.report import MEANING
+from distilgan.evaluation.faces.report import MEANING, protocol_sentence
 from distilgan.networks.tpgan import TPGAN
 from distilgan.recipe import FrontalRecipe
 
@@ -36,14 +36,10 @@ def frontal_card(recipe: FrontalRecipe, result: FrontalResult, facts: dict[str, 
         *origin(recipe, facts),
     ]
     if result.metrics:
-        lines += ["", "## Measured", "", "| metric | value | teacher | unturned faces | |", "|---|---|---|---|---|"]
+        others = {"teacher": result.teacher, "unturned faces": result.profile, "true faces": result.truth}
+        lines += ["", "## Measured", "", f"| metric | value | {' | '.join(others)} | |", "|---" * 6 + "|"]
         for name, value in result.metrics.items():
-            beside = f"{figure(result.teacher.get(name))} | {figure(result.profile.get(name))}"
+            beside = " | ".join(figure(figures.get(name)) for figures in others.values())
             lines.append(f"| {name} | {figure(value)} | {beside} | {MEANING[name]} |")
-        p = result.protocol
-        held = {True: "people held out of training", False: "people of the training set", None: "people"}[p["held_out"]]
-        lines += [
-            "",
-            f"{p['turned']} turned pictures of {p['people']} {held}, `{p['data']}`; torch {p['versions']['torch']}.",
-        ]
+        lines += ["", f"{protocol_sentence(result)} torch {result.protocol['versions']['torch']}."]
     return "\n".join([*lines, *cost_lines(result.cost)]) + "\n"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from distilgan.data.archives import builtin_path
 from distilgan.errors import UserError
-from distilgan.evaluation.cost import network_cost, timed_cost
-from distilgan.evaluation.onnx_session import onnx_facts, open_session, stored_facts
+from distilgan.evaluation.cost import Costed, costed_network
 from distilgan.networks.pretrained import read_config
 from distilgan.networks.tpgan import TPGAN
+from distilgan.onnx_session import onnx_facts, open_session, stored_facts
 from distilgan.runs import generator_folder, load_model
 
 
@@ -37,9 +36,9 @@ class Frontalizer:
         made: Tensor = self.network(faces.to(self.device), landmarks.to(self.device))
         return made.float().clamp(-1, 1).cpu()
 
-    def cost(self, runs: int) -> dict[str, Any]:
+    def costed(self) -> Costed:
         inputs = self.network.sample_inputs(1, torch.Generator().manual_seed(0))
-        return network_cost(self.network, {k: v.to(self.device) for k, v in inputs.items()}, runs)
+        return costed_network(self.network, {k: v.to(self.device) for k, v in inputs.items()})
 
 
 @dataclass
@@ -71,10 +70,10 @@ class OnnxFrontalizer:
         (made,) = self.session.run(None, {"image": faces.numpy(), "landmarks": landmarks.float().numpy()})
         return torch.from_numpy(made).clamp(-1, 1)
 
-    def cost(self, runs: int) -> dict[str, Any]:
+    def costed(self) -> Costed:
         size = self.resolution
         face, landmarks = torch.zeros(1, 3, size, size), torch.full((1, 5, 2), size / 2)
-        return {**timed_cost(lambda: self(face, landmarks), runs), **onnx_facts(self.session, self.path)}
+        return Costed(lambda: self(face, landmarks), onnx_facts(self.session, self.path))
 
 
 def open_frontalizer(name: str, device: str = "cpu", threads: int | None = None) -> Frontalizer | OnnxFrontalizer:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from distilgan.data.face_pairs import FacePairs
 from distilgan.evaluation.card import cost_lines, figure, origin
-from distilgan.evaluation.cost import network_cost
+from distilgan.evaluation.cost import costed_network, costs
 from distilgan.evaluation.faces.measure import FrontalProtocol, FrontalResult
-from distilgan.evaluation.faces.people import People, means_by_yaw, turned
+from distilgan.evaluation.faces.people import BATCH, People, means_by_yaw, turned
 from distilgan.evaluation.faces.report import points_of
 from distilgan.evaluation.page import boxes, cost_table, curves, figures, table_row, write_page
 from distilgan.evaluation.protocol import versions
@@ -36,11 +36,14 @@ def evaluate_identity(
     network: IdentityNetwork, pairs: FacePairs, protocol: FrontalProtocol, name: str
 ) -> FrontalResult:
     """Who the faces of `pairs`, turned as they are, are taken for."""
-    people = People(network, pairs, _faces(pairs, "frontal"))
-    found = people.figures(_faces(pairs, "profile"))
-    means, by_yaw = means_by_yaw(found, pairs.yaw)
+    people, found = People(network, pairs), dict[str, list[Tensor]]()
+    for rows in torch.split(torch.arange(len(pairs)), BATCH):
+        batch = pairs.batch(rows.tolist()).to(torch.device("cpu"))
+        for key, values in people.figures(batch.profile, rows, batch.frontal).items():
+            found.setdefault(key, []).append(values)
+    means, by_yaw = means_by_yaw({key: torch.cat(values) for key, values in found.items()}, pairs.yaw)
     result = FrontalResult(name, means, by_yaw={"student": by_yaw})
-    result.cost = {"generator": network_cost(network, network.sample_inputs(1), protocol.latency_runs)}
+    result.cost = costs({"generator": costed_network(network, network.sample_inputs(1))}, protocol.latency_runs)
     result.protocol = {
         **asdict(protocol),
         "pairs": len(pairs),
@@ -81,9 +84,3 @@ def _sentence(result: FrontalResult) -> str:
     p = result.protocol
     held = {True: " (held out)", False: " (the training set)", None: ""}[p["held_out"]]
     return f"{p['probes']} turned faces among {p['gallery']} people of `{p['data']}`{held}; torch {p['versions']['torch']}."
-
-
-def _faces(pairs: FacePairs, which: str) -> Tensor:
-    batch = pairs.batch(range(len(pairs))).to(torch.device("cpu"))
-    faces: Tensor = getattr(batch, which)
-    return faces

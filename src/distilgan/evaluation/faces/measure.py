@@ -12,7 +12,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from distilgan.data.face_pairs import FaceBatch, FacePairs
+from distilgan.data.face_pairs import FacePairs
 from distilgan.evaluation.agreement import picture_agreement
 from distilgan.evaluation.faces.people import BATCH, ByYaw, People, means_by_yaw, turned
 from distilgan.evaluation.protocol import versions
@@ -39,14 +39,15 @@ class FrontalProtocol:
 class FrontalResult:
     """Figures by name; `metrics.json` of a run.
 
-    `metrics` are the student's, `teacher` the teacher's, `profile` those of the faces as they are. `by_yaw` has the same figures
-    angle by angle: whose -> name -> yaw -> value.
+    `metrics` are the student's, `teacher` the teacher's, `profile` those of the faces as they are, `truth` those of the true
+    frontal faces, which no network can be expected to surpass. `by_yaw` has the same angle by angle: whose -> name -> yaw -> value.
     """
 
     source: str
     metrics: dict[str, float] = field(default_factory=dict)
     teacher: dict[str, float] = field(default_factory=dict)
     profile: dict[str, float] = field(default_factory=dict)
+    truth: dict[str, float] = field(default_factory=dict)
     by_yaw: dict[str, dict[str, ByYaw]] = field(default_factory=dict)
     cost: dict[str, dict[str, Any]] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
@@ -74,25 +75,31 @@ def evaluate_frontal(
         identity: faces to unit vectors [N, D]; without it people are not compared.
     """
     perceptual = build_perceptual(protocol.perceptual)
-    who: dict[str, Turn] = {"student": student, **({"teacher": teacher} if teacher else {})}
-    made = {key: _all(pairs, turn) for key, turn in who.items()}
-    faces = _faces(pairs)
-    made["profile"], truth = faces.profile, faces.frontal
-    people = People(identity, pairs, truth) if identity is not None else None
+    people = People(identity, pairs) if identity is not None else None
+    whose: dict[str, dict[str, list[Tensor]]] = {}
+    for rows in torch.split(torch.arange(len(pairs)), BATCH):
+        batch = pairs.batch(rows.tolist()).to(torch.device("cpu"))
+        truth = batch.frontal
+        taught = None if teacher is None else teacher(batch.profile, batch.landmarks).clamp(-1, 1)
+        made = {"student": student(batch.profile, batch.landmarks).clamp(-1, 1)}
+        made |= {} if taught is None else {"teacher": taught}
+        for who, pictures in {**made, "profile": batch.profile, "truth": truth}.items():
+            figures = {"asymmetry": _asymmetry(pictures)}
+            if who != "truth":
+                figures |= {f"{k}_truth": v for k, v in picture_agreement([(truth, pictures)], perceptual).items()}
+            if who == "student" and taught is not None:
+                figures |= {f"{k}_teacher": v for k, v in picture_agreement([(taught, pictures)], perceptual).items()}
+            if people is not None:
+                figures |= people.figures(pictures, rows, truth)
+            for name, values in figures.items():
+                whose.setdefault(who, {}).setdefault(name, []).append(values)
 
     result = FrontalResult(name)
-    for key, pictures in made.items():
-        figures = {f"{k}_truth": v for k, v in _agreement(truth, pictures, perceptual).items()}
-        if key == "student" and teacher is not None:
-            figures |= {f"{k}_teacher": v for k, v in _agreement(made["teacher"], pictures, perceptual).items()}
-        if people is not None:
-            figures |= people.figures(pictures)
-        if key != "profile":
-            figures["asymmetry"] = _asymmetry(pictures)
-        means, angles = means_by_yaw(figures, pairs.yaw)
-        target = {"student": result.metrics, "teacher": result.teacher, "profile": result.profile}[key]
-        target |= means
-        result.by_yaw[key] = angles
+    targets = {"student": result.metrics, "teacher": result.teacher, "profile": result.profile, "truth": result.truth}
+    for who, found in whose.items():
+        means, angles = means_by_yaw({k: torch.cat(v) for k, v in found.items()}, pairs.yaw)
+        targets[who] |= means
+        result.by_yaw[who] = angles
     result.protocol = {
         **asdict(protocol),
         "pairs": len(pairs),
@@ -106,23 +113,6 @@ def evaluate_frontal(
         result.protocol["gallery"] = len(people.gallery)
         result.protocol["probes"] = int((people.probe & turned(pairs.yaw)).sum())
     return result
-
-
-@torch.no_grad()
-def _all(pairs: FacePairs, turn: Turn) -> Tensor:
-    parts = []
-    for rows in torch.split(torch.arange(len(pairs)), BATCH):
-        batch = pairs.batch(rows.tolist()).to(torch.device("cpu"))
-        parts.append(turn(batch.profile, batch.landmarks).clamp(-1, 1))
-    return torch.cat(parts)
-
-
-def _faces(pairs: FacePairs) -> FaceBatch:
-    return pairs.batch(range(len(pairs))).to(torch.device("cpu"))
-
-
-def _agreement(truth: Tensor, made: Tensor, perceptual: nn.Module) -> dict[str, Tensor]:
-    return picture_agreement(zip(torch.split(truth, BATCH), torch.split(made, BATCH), strict=True), perceptual)
 
 
 def _asymmetry(pictures: Tensor) -> Tensor:

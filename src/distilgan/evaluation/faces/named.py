@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from distilgan.data.archives import builtin_path, data_sha256, same_set
-from distilgan.data.face_pairs import FacePairs
+from distilgan.data.face_pairs import FacePairs, check_unseen
 from distilgan.errors import UserError
+from distilgan.evaluation.cost import costs
 from distilgan.evaluation.faces.frontalizers import Frontalizer, open_frontalizer
 from distilgan.evaluation.faces.measure import FrontalProtocol, FrontalResult, evaluate_frontal
-from distilgan.evaluation.onnx_session import open_session
 from distilgan.evaluation.protocol import versions
 from distilgan.files import file_sha256
 from distilgan.networks.pretrained import network_sha256, read_config
 from distilgan.networks.tpgan import TPGAN
+from distilgan.onnx_session import open_session
 from distilgan.perception.identity import IdentityFeatures, open_identity
 from distilgan.recipe import FrontalRecipe
 from distilgan.runs import generator_folder, is_run, open_run
@@ -51,23 +52,32 @@ def evaluate_named(
     """Measure what `name` makes of `data`; where something is not given (None), as the run's recipe says.
 
     Raises:
-        UserError: no data is named, or it holds people of the training set.
+        UserError: no data is named, or the network, its teacher or the judge has learnt from people in it.
     """
     recipe = open_run(Path(name)).recipe if is_run(Path(name)) else None
     if isinstance(recipe, FrontalRecipe):
         protocol, teacher = protocol_of(recipe), teacher or recipe.compared_with
         if data is not None:
-            held_out = None if not same_set(data, recipe.data.path) else False
-            protocol = replace(protocol, data=data, held_out=held_out, limit=None)
+            protocol = replace(protocol, data=data, held_out=None, limit=None)
     elif data is None:
         raise UserError(f"{name}: give --data with pairs of faces to measure on")
     else:
         protocol = FrontalProtocol(data=data, resolution=open_frontalizer(name).resolution)
     protocol = replace(protocol, device=device, identity=identity or protocol.identity)
     pairs = FacePairs(protocol.data, protocol.resolution, limit=protocol.limit)
+    if data is not None:
+        for network in (name, teacher, protocol.identity):
+            check_unseen(pairs, known_people(network), "--data", str(network))
     result = measure_frontal(name, pairs, protocol, teacher)
     result.protocol |= frontal_hashes(name, protocol, teacher)
     return result
+
+
+def known_people(name: str | None) -> str:
+    """Who a network has learnt from, as its config.json tells; nothing for what has none."""
+    if name is None or name.endswith(".onnx") or name.startswith("lightcnn"):
+        return ""
+    return str(read_config(generator_folder(name)).get("people", ""))
 
 
 def identity_features(name: str | None) -> IdentityFeatures | None:
@@ -99,7 +109,7 @@ def measure_frontal(
     result = evaluate_frontal(name, student, pairs, protocol, master, identity_features(protocol.identity))
     items = {"student": student, "teacher": master} if master else {"generator": student}
     items |= {label: open_frontalizer(other) for label, other in (extra_costs or {}).items()}
-    result.cost = {label: item.cost(protocol.latency_runs) for label, item in items.items() if item is not None}
+    result.cost = costs({label: item.costed() for label, item in items.items() if item}, protocol.latency_runs)
     return result
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from distilgan.data.face_pairs import FacePairs
+from distilgan.data.images import to_float
 
 ByYaw = dict[str, float]  # yaw in whole degrees, or "unknown" -> value
 BATCH = 32
@@ -22,12 +23,11 @@ class People:
     person who has one partner only.
     """
 
-    def __init__(self, identity: nn.Module, pairs: FacePairs, truth: Tensor) -> None:
+    def __init__(self, identity: nn.Module, pairs: FacePairs) -> None:
         self.identity, self.person = identity, pairs.identity
-        self.truth = self._directions(truth)
         first = {person: i for i, person in reversed(list(enumerate(pairs.identity.tolist())))}
         rows = [first[person] for person in range(len(pairs.identities))]
-        self.gallery = self.truth[rows]
+        self.gallery = torch.cat([self._directions(to_float(pairs[i][1])[None]) for i in rows])
         partners: dict[int, set[str]] = {}
         for row, person in zip(pairs.rows, pairs.identity.tolist(), strict=True):
             partners.setdefault(person, set()).add(row.frontal)
@@ -39,21 +39,25 @@ class People:
             ]
         )
 
-    def figures(self, pictures: Tensor) -> dict[str, Tensor]:
-        """[N] each. rank1: 1 where the nearest face is the right person's, NaN for what is no probe. identity_truth: cosine with
-        the own true frontal face. identity_other: with the nearest of other people in the gallery."""
-        found = self._directions(pictures)
+    def figures(self, pictures: Tensor, rows: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Of what was made of some rows of the pairs, [N] each.
+
+        rank1: 1 where the nearest face of the gallery is the right person's, NaN for what is no probe. identity_truth: cosine
+        with the own true frontal face. identity_other: with the nearest of other people in the gallery.
+        """
+        found, person = self._directions(pictures), self.person[rows]
         cosines = (found @ self.gallery.t()).double()
-        others = cosines.scatter(1, self.person[:, None], -1.0)
+        others = cosines.scatter(1, person[:, None], -1.0)
         return {
-            "rank1": torch.where(self.probe, (cosines.argmax(1) == self.person).double(), float("nan")),
-            "identity_truth": (found * self.truth).sum(1).double(),
+            "rank1": torch.where(self.probe[rows], (cosines.argmax(1) == person).double(), float("nan")),
+            "identity_truth": (found * self._directions(truth)).sum(1).double(),
             "identity_other": others.max(1).values,
         }
 
     @torch.no_grad()
     def _directions(self, pictures: Tensor) -> Tensor:
-        return torch.cat([self.identity(part).cpu() for part in torch.split(pictures, BATCH)])
+        found: Tensor = self.identity(pictures).cpu()
+        return found
 
 
 def turned(yaw: Tensor) -> Tensor:

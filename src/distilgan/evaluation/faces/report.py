@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +11,11 @@ from torch import Tensor
 from distilgan.data.face_pairs import FacePairs
 from distilgan.data.images import to_uint8
 from distilgan.evaluation.card import figure
+from distilgan.evaluation.dynamics import balanced_names, dynamics
 from distilgan.evaluation.faces.measure import FrontalResult, Turn
 from distilgan.evaluation.faces.people import FRONTAL, ByYaw
 from distilgan.evaluation.page import boxes, cost_table, curves, figures, picture_rows, saved, table_row, write_page
 from distilgan.recipe import FrontalRecipe
-from distilgan.runs import read_log
 
 _PLOTS = (
     ("distance from the target (raw)", ("pixel", "local", "half", "quarter")),
@@ -39,7 +38,7 @@ MEANING = {
     "identity_truth": "cosine of identity features with the true frontal face",
     "identity_other": "cosine with the nearest gallery face of another person",
     "rank1": "share of pictures whose nearest gallery face is the right person's",
-    "asymmetry": "mean difference from the own mirror image",
+    "asymmetry": "mean difference from the own mirror image; true faces have some too",
 }
 _PEOPLE, _SEED = 4, 11
 
@@ -49,7 +48,7 @@ def write_frontal_report(
     log: Path, card: str,
 ) -> None:  # fmt: skip
     """Write the page of a finished run."""
-    dynamics = balance_section(log)
+    moved = dynamics(log, balanced_names(recipe))
     held = {True: "people that it has not seen", False: "people of the training set", None: "the data given"}
     sections = [
         ("", _facts(result)),
@@ -57,7 +56,7 @@ def write_frontal_report(
         ("Quality", _metric_table(result)),
         ("Angle by angle", _angle_table(result) + _angle_plots(result)),
         ("Cost of one picture", cost_table(result.cost)),
-        *([("How the loss weights moved", dynamics)] if dynamics else []),
+        *([("How the balanced losses went", moved)] if moved else []),
         ("Training", curves(log, _PLOTS)),
     ]
     write_page(path, recipe, sections, result.protocol, card)
@@ -70,7 +69,8 @@ def _facts(result: FrontalResult) -> str:
             beside = f"; teacher {figure(result.teacher[name])}" if name in result.teacher else ""
             facts.append((figure(result.metrics[name]), text + beside))
     if "rank1" in result.metrics:
-        facts.append((f"{result.metrics['rank1']:.0%}", f"recognised; unturned faces {result.profile['rank1']:.0%}"))
+        beside = f"unturned faces {result.profile['rank1']:.0%}, true ones {result.truth['rank1']:.0%}"
+        facts.append((f"{result.metrics['rank1']:.0%}", f"recognised; {beside}"))
     return boxes(facts)
 
 
@@ -99,19 +99,30 @@ def _padded(pictures: Tensor, columns: int) -> Tensor:
 
 def _metric_table(result: FrontalResult) -> str:
     own = "student" if "student" in result.cost else "generator"
-    rows = [table_row("th", "metric", own, *(["teacher"] if result.teacher else []), "unturned", "")]
+    rows = [table_row("th", "metric", own, *(["teacher"] if result.teacher else []), "unturned", "truth", "")]
     for name, value in result.metrics.items():
-        beside = [figure(result.teacher.get(name))] if result.teacher else []
-        rows.append(table_row("td", name, figure(value), *beside, figure(result.profile.get(name)), MEANING[name]))
-    p = result.protocol
-    recognised = (
-        f" Recognised among {p['gallery']} people, {p['probes']} probes, by {p['identity']}." if "gallery" in p else ""
-    )
-    note = (
-        f"Means over {p['turned']} of {p['pairs']} pictures, those turned by more than {FRONTAL:g}°, of {p['people']} people. "
-        f"PSNR: {p['psnr']}; SSIM: {p['ssim']}; perceptual: {p['perceptual']}.{recognised} Unturned: the faces as they were given."
-    )
+        beside = [result.teacher] if result.teacher else []
+        others = [figure(figures.get(name)) for figures in (*beside, result.profile, result.truth)]
+        rows.append(table_row("td", name, figure(value), *others, MEANING[name]))
+    note = f"{protocol_sentence(result)} Unturned: the faces as they were given. Truth: the true frontal faces."
     return f"<div class='wide'><table>{''.join(rows)}</table></div><p class='dim'>{html.escape(note)}</p>"
+
+
+def protocol_sentence(result: FrontalResult) -> str:
+    """How the figures were made."""
+    p = result.protocol
+    judged = ""
+    if "gallery" in p:
+        judged = (
+            f" Recognised by `{p['identity']}` among {p['gallery']} people, one frontal face each, {p['probes']} probes of other "
+            "moments."
+        )
+    held = {True: " held out of training", False: " of the training set", None: ""}[p["held_out"]]
+    return (
+        f"Means over {p['turned']} of {p['pairs']} pictures of `{p['data']}`, those turned by more than {FRONTAL:g}° or by an "
+        f"unknown angle, of {p['people']} people{held}. PSNR: {p['psnr']}; SSIM: {p['ssim']}; perceptual: features of "
+        f"{p['perceptual']}.{judged}"
+    )
 
 
 def _angle_table(result: FrontalResult) -> str:
@@ -134,7 +145,7 @@ def _angle_plots(result: FrontalResult) -> str:
     plots = []
     for name in ("psnr_truth", "ssim_truth", "identity_truth", "rank1"):
         series = {
-            {"profile": "unturned"}.get(who, who): points_of(figures_by_name[name])
+            {"profile": "unturned", "truth": "true faces"}.get(who, who): points_of(figures_by_name[name])
             for who, figures_by_name in result.by_yaw.items()
             if name in figures_by_name
         }
@@ -144,55 +155,3 @@ def _angle_plots(result: FrontalResult) -> str:
 
 def points_of(by_yaw: ByYaw) -> list[tuple[float, float]]:
     return sorted((float(yaw), value) for yaw, value in by_yaw.items() if yaw != "unknown")
-
-
-# -- the balancer ------------------------------------------------------------------------------------------------------
-
-_SIGNALS = {
-    "factor": "factor on each loss weight",
-    "loss": "normalised loss: log of its running mean over its start",
-    "gradient": "gradient norm: log of its share of the mean",
-    "alignment": "what more weight would do to the meta-loss (negative: lower it)",
-}
-
-
-def balance_section(log: Path) -> str:
-    """Plots of a balancer's factors and signals, and how factors and losses went together; empty without a balancer."""
-    lines = [x for x in read_log(log) if x.get("balance")]
-    if not lines:
-        return ""
-    names = list(lines[0]["balance"]["factor"])
-
-    def series(signal: str) -> dict[str, list[tuple[float, float]]]:
-        return {n: [(x["images"], x["balance"][signal][n]) for x in lines if signal in x["balance"]] for n in names}
-
-    plots = figures([(f"{text}, over images seen", series(signal)) for signal, text in _SIGNALS.items()])
-    return plots + _relation(lines, names)
-
-
-def _relation(lines: list[dict[str, Any]], names: list[str]) -> str:
-    """Correlation, over the reports, of the change of each factor with the change of each normalised loss."""
-    known = [x["balance"] for x in lines if "loss" in x["balance"]]
-    if len(known) < 4:
-        return ""
-    factor = torch.tensor([[x["factor"][n] for n in names] for x in known], dtype=torch.float64).diff(dim=0)
-    loss = torch.tensor([[x["loss"][n] for n in names] for x in known], dtype=torch.float64).diff(dim=0)
-    rows = [table_row("th", "factor of", *(f"{n} loss" for n in names), *(f"{n} factor" for n in names))]
-    for i, name in enumerate(names):
-        with_losses = [correlation(factor[:, i], loss[:, j]) for j in range(len(names))]
-        with_factors = [correlation(factor[:, i], factor[:, j]) for j in range(len(names))]
-        rows.append(table_row("td", name, *(f"{c:+.2f}" for c in [*with_losses, *with_factors])))
-    note = (
-        f"Correlation of changes between {len(known)} reports. The factors' sum is fixed: where one rises the others fall, so the "
-        "negative figures between factors say nothing. Whether losses compensate each other is in a factor's figures with the "
-        "other losses, and a few reports of one run leave those uncertain too: a figure below "
-        f"{2 / max(len(known) - 1, 1) ** 0.5:.2f} is within what chance gives."
-    )
-    return f"<div class='wide'><table>{''.join(rows)}</table></div><p class='dim'>{html.escape(note)}</p>"
-
-
-def correlation(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Pearson's, 0 where one does not vary."""
-    a, b = first - first.mean(), second - second.mean()
-    size = float(a.norm() * b.norm())
-    return float(a @ b) / size if size > 1e-12 else 0.0
