@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ Runs = dict[str, Callable[[], object]]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, images of each run, seeds."""
+    """Rows, images of each run, seeds; `changes` to all of its recipes besides."""
 
     rows: list[str]
     images: int
     seeds: list[int] = field(default_factory=lambda: SEEDS)
+    changes: list[str] = field(default_factory=list)
 
 
 def machine() -> dict[str, Any]:
@@ -130,10 +131,15 @@ class Benchmark:
         parser.add_argument("--jobs", type=int, default=1, help="runs side by side, with one thread each")
         given = parser.parse_args()
         published = self.tables[given.table]
-        table = Table(given.rows or published.rows, given.images or published.images, given.seeds or published.seeds)
+        table = replace(
+            published,
+            rows=given.rows or published.rows,
+            images=given.images or published.images,
+            seeds=given.seeds or published.seeds,
+        )
 
         # One seed of every row before the next seed: a table of fewer seeds is complete early.
-        jobs = [(n, s, table.images, given.device) for s in table.seeds for n in table.rows]
+        jobs = [(n, s, table, given.device) for s in table.seeds for n in table.rows]
         found = in_processes(self._run, jobs, given.jobs) if given.jobs > 1 else map(self._run, jobs)
         done = {(name, seed): tree for (name, seed, *_), tree in zip(jobs, found, strict=True)}
         results = {name: [done[name, seed] for seed in table.seeds] for name in table.rows}
@@ -149,7 +155,7 @@ class Benchmark:
             "images": table.images,
             **self.protocol(first),
             "trained": distinct(r["protocol"].get("trained") for runs in results.values() for r in runs),
-            "common": self.common,
+            "common": [*self.common, *(change.replace(f"{RUNS}", "benchmarks/runs") for change in table.changes)],
             "latency": "ONNX Runtime, one picture, one thread, median over rounds, files in turn",
             **self.facts(first, samples),
         }
@@ -161,12 +167,12 @@ class Benchmark:
             )
         )
 
-    def _run(self, job: tuple[str, int, int, str]) -> dict[str, Any]:
+    def _run(self, job: tuple[str, int, Table, str]) -> dict[str, Any]:
         """An ordinary run below benchmarks/runs/; a finished one is only checked, an interrupted one goes on."""
-        name, seed, images, device = job
+        name, seed, table, device = job
         print(f"== {name}, seed {seed}", file=sys.stderr, flush=True)
         recipe_name, changes = self.rows[name]
-        every = max(images // 4, 1)
+        images, every = table.images, max(table.images // 4, 1)
         overrides = [
             *self.common,
             f"training.images={images}",
@@ -175,8 +181,14 @@ class Benchmark:
         ]
         overrides += [*changes, f"seed={seed}"]
         recipe = load_recipe(recipe_name, overrides)
-        recipe = load_recipe(recipe_name, [*overrides, *self.inputs(recipe, device)])
-        folder = RUNS / self.name / f"{name.replace(', ', '-').replace(' ', '-')}-{images}-seed{seed}"
+        recipe = load_recipe(recipe_name, [*overrides, *self.inputs(recipe, device), *table.changes])
+        words = [
+            name.replace(", ", "-").replace(" ", "-"),
+            f"{images}",
+            f"seed{seed}",
+            *(["changed"] if table.changes else []),
+        ]
+        folder = RUNS / self.name / "-".join(words)
         execute(recipe, folder, device)
         tree: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
         tree["folder"] = str(folder)
