@@ -172,7 +172,7 @@ def test_limit_counts_usable_images(image_folder: Path) -> None:
 
 def test_big_sets_are_read_one_by_one(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_memory = ImageSet(image_folder, 16)
-    monkeypatch.setattr("distilgan.data.images._IN_MEMORY", 0)
+    monkeypatch.setattr("distilgan.data.images.IN_MEMORY", 0)
     (image_folder / "zzz.png").write_text("broken")
     from_disk = ImageSet(image_folder, 16)
     assert from_disk.names == in_memory.names
@@ -182,7 +182,7 @@ def test_big_sets_are_read_one_by_one(image_folder: Path, monkeypatch: pytest.Mo
 
 def test_a_big_set_goes_on_past_damaged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A truncated JPEG has a good header: it is found when its turn comes, or by check() and strict beforehand."""
-    monkeypatch.setattr("distilgan.data.images._IN_MEMORY", 0)
+    monkeypatch.setattr("distilgan.data.images.IN_MEMORY", 0)
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     for i in range(4):
         Image.fromarray(noise // (i + 1)).save(tmp_path / f"{i}.jpg", quality=95)
@@ -199,7 +199,7 @@ def test_a_big_set_goes_on_past_damaged_files(tmp_path: Path, monkeypatch: pytes
 
 
 def test_workers_read_one_zip_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distilgan.data.images._IN_MEMORY", 0)
+    monkeypatch.setattr("distilgan.data.images.IN_MEMORY", 0)
     path = make_zip(tmp_path / "z.zip", {f"{i:03d}.png": png(colour(i)) for i in range(200)})
     batches = Feed(ImageSet(path, 8)).batches(50, seed=0, workers=2)
     seen = sorted(int(x) for _ in range(4) for x in next(batches).images[:, 0, 0, 0])

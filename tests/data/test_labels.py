@@ -64,7 +64,7 @@ def test_classes_that_a_generator_lacks_are_refused(folders: Path) -> None:
 
 
 def test_a_damaged_file_is_replaced_within_its_class(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distilgan.data.images._IN_MEMORY", 0)
+    monkeypatch.setattr("distilgan.data.images.IN_MEMORY", 0)
     images = ImageSet(folders, 8)
     assert images.labels.tolist() == [0, 0, 0, 1, 1, 1]  # ants 1, 3, 5, zebras 0, 2, 4
     (folders / "ant" / "deep" / "5.png").write_bytes(b"")

@@ -63,8 +63,10 @@ def claim(out: Path, manifest: dict[str, object], growing: str) -> Path:
         known, wanted = found.get(growing), manifest[growing]
         if isinstance(known, int) and isinstance(wanted, int) and known > wanted:
             raise UserError(f"{path}: {growing} is {known} there: choose another folder, or at least that many")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is a file, or not empty: choose another folder")
+    elif folder.is_file():
+        raise UserError(f"{folder} is a file: name a folder, or a .zip")
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(manifest, indent=1) + "\n")
     return folder
