@@ -64,7 +64,7 @@ def test_the_teachers_terms_by_hand(faces: Path) -> None:
     terms = method.terms(view, Draws(0, 0, 4))
 
     def l1(a: Tensor, b: Tensor) -> float:
-        return float((a - b).abs().mean())
+        return float((a - b).detach().abs().mean())
 
     w = recipe.losses
     expected = {
