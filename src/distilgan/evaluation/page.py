@@ -68,13 +68,14 @@ def saved(cost: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     rest = [c["parameters"] - c.get("parameters_mapping", 0) for c in (teacher, student)]
     outside = " outside the mapping network" if "parameters_mapping" in student else ""
     return [
-        (f"1/{teacher['macs'] / student['macs']:.1f}", "of the teacher's multiply-adds"),
-        (f"1/{rest[0] / rest[1]:.1f}", f"of its parameters{outside}"),
-        (
-            f"1/{teacher['latency_ms_p50'] / student['latency_ms_p50']:.1f}",
-            f"of its time, {_where(student)}",
-        ),
+        (_share(student["macs"], teacher["macs"]), "of the teacher's multiply-adds"),
+        (_share(rest[1], rest[0]), f"of its parameters{outside}"),
+        (_share(student["latency_ms_p50"], teacher["latency_ms_p50"]), f"of its time, {_where(student)}"),
     ]
+
+
+def _share(part: float, whole: float) -> str:
+    return f"1/{whole / part:.1f}" if part <= whole else f"{part / whole:.1f} ×"
 
 
 def _where(cost: dict[str, Any]) -> str:

@@ -130,12 +130,13 @@ def _angle_table(result: FrontalResult) -> str:
     own = result.by_yaw.get("student", {})
     names = [n for n in ("psnr_truth", "psnr_teacher", "ssim_truth", "identity_truth", "rank1") if own.get(n)]
     others = {"teacher": result.by_yaw.get("teacher", {}), "unturned": result.by_yaw.get("profile", {})}
-    head = [table_row("th", "yaw", *(f"{n} ({'; '.join(k for k, v in others.items() if n in v)})" for n in names))]
+    beside = {n: [k for k, v in others.items() if n in v] for n in names}
+    head = [table_row("th", "yaw", *(f"{n} ({'; '.join(who)})" if who else n for n, who in beside.items()))]
     for yaw in next((own[n] for n in names), {}):
         cells = []
         for name in names:
-            beside = [figure(v[name].get(yaw)) for v in others.values() if name in v]
-            cells.append(figure(own[name].get(yaw)) + (f" ({'; '.join(beside)})" if beside else ""))
+            shown = [figure(others[who][name].get(yaw)) for who in beside[name]]
+            cells.append(figure(own[name].get(yaw)) + (f" ({'; '.join(shown)})" if shown else ""))
         head.append(table_row("td", f"{yaw}°" if yaw != "unknown" else yaw, *cells))
     return f"<div class='wide'><table>{''.join(head)}</table></div>"
 
@@ -149,6 +150,8 @@ def _angle_plots(result: FrontalResult) -> str:
             for who, figures_by_name in result.by_yaw.items()
             if name in figures_by_name
         }
+        if "unturned" in series:  # a face that was not turned is the truth itself, and would stretch the scale
+            series["unturned"] = [(yaw, value) for yaw, value in series["unturned"] if abs(yaw) >= FRONTAL]
         plots.append((f"{name} over yaw, degrees", series))
     return figures(plots)
 
