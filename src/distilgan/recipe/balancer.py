@@ -43,7 +43,7 @@ class Balancing(Section):
     entropy: float = Field(0.1, ge=0, description="metakd: weight of the pull towards equal factors")
     smoothing: float = Field(0.7, ge=0, lt=1, description="metakd: share of the old factors that stays at an update")
     lookahead: float = Field(
-        0.0, ge=0, le=1, description="metakd: share of the student's step that is taken before the meta-loss is read"
+        1.0, ge=0, le=1, description="metakd: share of the student's step that is taken before the meta-loss is read"
     )
     held_out: float | None = Field(
         None,
