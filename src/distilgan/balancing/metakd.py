@@ -14,9 +14,9 @@ that the student is not trained on. A step of the student along its losses' grad
 
     ∂M(θ - η P Σ_i λ_i g_i) / ∂λ_i = -η <∇M, P g_i>,
 
-∇M taken after the step (`balancer.lookahead`: after how much of it), P the optimiser's own scaling; of that only the angle is used, h_i = -<∇M, P g_i> / (‖∇M‖_P ‖g_i‖_P) in [-1, 1], since the product
-itself would ask for the loss with the longest gradient. One Adam step on Σ_i h_i a_i + β Σ_i (a_i / N) log a_i follows, and the
-applied factors move towards a: ā ← 0.7 ā + 0.3 a.
+∇M taken after the step (`balancer.lookahead`: after how much of it), P the optimiser's own scaling. Only the angle is used,
+h_i = -<∇M, P g_i> / (‖∇M‖_P ‖g_i‖_P) in [-1, 1], since the product itself would ask for the loss with the longest gradient. One
+Adam step on Σ_i h_i a_i + β Σ_i (a_i / N) log a_i follows, and the applied factors move towards a: ā ← 0.7 ā + 0.3 a.
 
 Source: the MetaKD report fixes the three losses, the two signals and that the weights are learnt, not how. This is our reading;
 `docs/metakd.md` says which alternatives were measured.
