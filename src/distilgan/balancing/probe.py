@@ -21,7 +21,7 @@ def filled(found: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Grad
 
 
 def adam_scaling(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> Gradients:
-    """P = 1 / (√v̂ + ε) of each number, as Adam would scale its step; ones before its first step."""
+    """P = 1 / (√v̂ + ε) of each number, as Adam scaled its last step; 0 of one that has had no gradient and does not move."""
     group = optimiser.param_groups[0]
     _, beta2 = group["betas"]
     steps = next((float(s["step"]) for s in optimiser.state.values() if "step" in s), 0.0)  # all parameters' alike
@@ -29,10 +29,10 @@ def adam_scaling(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor])
     for p in parameters:
         state = optimiser.state.get(p, {})
         if "exp_avg_sq" not in state:
-            scales.append(torch.ones_like(p))
+            scales.append(torch.zeros_like(p))
             continue
-        corrected = state["exp_avg_sq"] / (1 - beta2**steps)
-        scales.append(1 / (corrected.sqrt() + group["eps"]))
+        v = state["exp_avg_sq"]
+        scales.append((v > 0) / ((v / (1 - beta2**steps)).sqrt() + group["eps"]))
     return scales
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from distilgan.balancing import DWA, FAMO, Balancer, GradNorm, MetaKD, Seen, Uncertainty, Wants
-from distilgan.balancing.probe import Gradients, adam_scaling, angles, filled, gradients, norm
+from distilgan.balancing.probe import Gradients, adam_scaling, angles, gradients, norm
 from distilgan.losses.frontal import absolute
 from distilgan.methods.draws import Draws
 from distilgan.perception.structural import structural_similarity
@@ -70,9 +70,7 @@ class Balance:
         self._wants, self._seen = self.balancer.wants(images), images
         self._losses = torch.zeros_like(self._base)
         self._gradients: list[list[Tensor | None]] = []
-        self._norms: Tensor | None = None
-        self._alignment: Tensor | None = None
-        self._weights: dict[str, float] | None = None
+        self._before: list[Tensor] = []
 
     def weigh(self, terms: Mapping[str, Tensor], parts: int) -> dict[str, float]:
         """Weights for one of `parts` micro-batches, whose raw terms still have their graph."""
@@ -82,32 +80,35 @@ class Balance:
             found = [gradients(terms[name] / parts, self._looked_at()) for name in self.balancer.names]
             kept = self._gradients or [[None] * len(found[0])] * len(found)
             self._gradients = [_sums(old, new) for old, new in zip(kept, found, strict=True)]
-        self._weights = self.balancer.weights(losses)
-        return self._weights
+        return self.balancer.weights(losses)
 
-    def before_update(self, meta: Callable[[Sequence[Tensor]], Gradients]) -> None:
-        """All gradients are there, the student has not moved; `meta` gives the meta-loss's gradient for these parameters."""
-        if not self._gradients:
-            return
-        each = [[None if g is None else self.mean(g) for g in found] for found in self._gradients]
-        self._gradients = []
-        sizes = [norm([g for g in found if g is not None]) for found in self._on_shared(each)]
-        self._norms = torch.stack(sizes).double().cpu() * self._base
-        if self._wants.alignment:
-            scaling = adam_scaling(self.optimiser, self.parameters)
-            with self._ahead(each, scaling):
-                direction = [self.mean(g) for g in meta(self.parameters)]
-            self._alignment = angles(each, direction, scaling, own=self.section.reach == "own").double().cpu()
+    def before_update(self) -> None:
+        """All gradients are there, the student has not moved."""
+        if self._wants.alignment and self.section.lookahead < 1:
+            self._before = [p.detach().clone() for p in self.parameters]
 
-    def after_update(self, again: Callable[[], Sequence[Mapping[str, Tensor]]]) -> None:
-        """The student has moved; `again` gives the same micro-batches' terms as they are now."""
-        after = None
+    def after_update(
+        self, meta: Callable[[Sequence[Tensor]], Gradients], again: Callable[[], Sequence[Mapping[str, Tensor]]]
+    ) -> None:
+        """The student has moved.
+
+        `meta` gives the meta-loss's gradient for these parameters, `again` the same micro-batches' terms as they are now.
+        """
+        norms = alignment = after = None
+        if self._gradients:
+            each = [[None if g is None else self.mean(g) for g in found] for found in self._gradients]
+            self._gradients = []
+            sizes = [norm([g for g in found if g is not None]) for found in self._on_shared(each)]
+            norms = torch.stack(sizes).double().cpu() * self._base
+            if self._wants.alignment:
+                with self._part_of_the_way():
+                    direction = [self.mean(g) for g in meta(self.parameters)]
+                scaling = adam_scaling(self.optimiser, self.parameters)
+                alignment = angles(each, direction, scaling, own=self.section.reach == "own").double().cpu()
         if self._wants.after:
             with torch.no_grad():
                 after = torch.stack([self._of(terms) for terms in again()]).mean(0)
-        self.balancer.update(
-            Seen(self._seen, self._seen / self.images, self._losses, self._norms, self._alignment, after)
-        )
+        self.balancer.update(Seen(self._seen, self._seen / self.images, self._losses, norms, alignment, after))
 
     def report(self) -> dict[str, Any]:
         """Factors and what moved them, a number for each loss; for the log."""
@@ -135,23 +136,21 @@ class Balance:
         return [[found[i] for i in self._shared] for found in each]
 
     @contextmanager
-    def _ahead(self, each: list[list[Tensor | None]], scaling: Gradients) -> Iterator[None]:
-        """The student moved by a share of its next step along the balanced losses' gradients, and back."""
-        if not self.section.lookahead:
+    def _part_of_the_way(self) -> Iterator[None]:
+        """The student where it was after the recipe's share of the step it has taken, and back."""
+        if not self._before:
             yield
             return
-        assert self._weights is not None
-        kept = [p.detach().clone() for p in self.parameters]
-        rate = self.optimiser.param_groups[0]["lr"] * self.section.lookahead
+        there = [p.detach().clone() for p in self.parameters]
+        between = torch._foreach_lerp(self._before, there, self.section.lookahead)
+        self._before = []
         with torch.no_grad():
-            for weight, found in zip(self._weights.values(), each, strict=True):
-                steps = torch._foreach_mul(filled(found, self.parameters), scaling)
-                torch._foreach_sub_(self.parameters, steps, alpha=rate * weight)
+            torch._foreach_copy_(self.parameters, between)
         try:
             yield
         finally:
             with torch.no_grad():
-                torch._foreach_copy_(self.parameters, kept)
+                torch._foreach_copy_(self.parameters, there)
 
 
 def _sums(old: Sequence[Tensor | None], new: Sequence[Tensor | None]) -> list[Tensor | None]:

@@ -164,22 +164,18 @@ class Method(ABC, Generic[B, G]):
 
     def _balanced_update(self, draws: list[Draws], report: Terms, again: Callable[[], list[Terms]]) -> None:
         """Move the generator, and the balancer after it; `again` gives the micro-batches' balanced terms as they are then."""
-        if self.balance is not None:
+        if self.balance is None:
+            self._update("generator", report)
+            return
 
-            def meta(parameters: Sequence[Tensor]) -> Gradients:
-                with statistics_kept(self.generator):
-                    parts = [filled(gradients(self.meta_loss(d) / len(draws), parameters), parameters) for d in draws]
-                return [torch.stack(of_one).sum(0) for of_one in zip(*parts, strict=True)]
+        def meta(parameters: Sequence[Tensor]) -> Gradients:
+            parts = [filled(gradients(self.meta_loss(d) / len(draws), parameters), parameters) for d in draws]
+            return [torch.stack(of_one).sum(0) for of_one in zip(*parts, strict=True)]
 
-            self.balance.before_update(meta)
+        self.balance.before_update()
         self._update("generator", report)
-        if self.balance is not None:
-
-            def unmoved() -> list[Terms]:
-                with statistics_kept(self.generator):
-                    return again()
-
-            self.balance.after_update(unmoved)
+        kept = statistics_kept(self.generator)
+        self.balance.after_update(kept(meta), kept(again))
 
     def once_a_step(self, draws: Draws, taught: Callable[[], T]) -> T:
         """What `taught` gives; if the balancer looks at the losses a second time in this step, then what it gave first."""
