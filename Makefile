@@ -32,11 +32,14 @@ bench-tinygan: $(STAMP)  ## the tables of docs/tinygan.md, two to four hours eac
 	$(BIN)/python benchmarks/tinygan.py --table options
 	$(BIN)/python benchmarks/tables.py
 
-bench-metakd: $(STAMP)  ## the tables of docs/metakd.md, about six hours on two cores; faces are rendered first
+bench-metakd: $(STAMP)  ## the tables of docs/metakd.md, about four hours on two cores; faces are rendered first
 	$(BIN)/distilgan data poses benchmarks/runs/poses/train --identities 400 --recordings 2 --workers 2
+	$(BIN)/distilgan data poses benchmarks/runs/poses/validation --first 801 --identities 30 --recordings 2 --workers 2
 	$(BIN)/distilgan data poses benchmarks/runs/poses/test --first 901 --identities 40 --recordings 2 --workers 2
-	$(BIN)/python benchmarks/metakd.py --jobs 2
 	$(BIN)/python benchmarks/metakd.py --table grid --jobs 2
+	$(BIN)/python benchmarks/metakd.py --jobs 2
+	$(BIN)/python benchmarks/metakd.py --table long --jobs 2
+	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/tables.py
 
 bench-speed: $(STAMP)  ## the table of docs/speed.md, with OFFICIAL=CHECKOUT of NVIDIA's code; without it ours alone

@@ -3,14 +3,14 @@
     distilgan data poses benchmarks/runs/poses/train --identities 400 --recordings 2
     distilgan data poses benchmarks/runs/poses/validation --first 801 --identities 30 --recordings 2
     distilgan data poses benchmarks/runs/poses/test --first 901 --identities 40 --recordings 2
-    python benchmarks/metakd.py [--table methods|grid] [--images N] [--seeds 0 1 2] [--rows metakd ...] [--jobs 2] [--device cpu]
+    python benchmarks/metakd.py [--table methods|grid|long] [--images N] [--seeds 0 1 2] [--rows ...] [--jobs 2] [--device ...]
 
 `methods` has conventional distillation (`fixed`), the student without a teacher, every balancer, what MetaKD is without its
 signals and with shuffled ones, and the best of nine fixed weightings, which `grid` chooses by PSNR to the teacher on validation
-people, one seed each. The test people are nobody's training people. Each row and seed is
-an ordinary run below benchmarks/runs/metakd/; finished ones are not done again, an interrupted one goes on. The tables are
-benchmarks/results/metakd*.json; benchmarks/tables.py puts them into the docs. With other rows, images or seeds than a table's own
-the result goes to benchmarks/runs/ instead.
+people, one seed each. `long` has `fixed` and `metakd` with three times the images. The test people are nobody's training
+people. Each row and seed is an ordinary run below benchmarks/runs/metakd/; finished ones are not done again, an interrupted one
+goes on. The tables are benchmarks/results/metakd*.json; benchmarks/tables.py puts them into the docs. With other rows, images or
+seeds than a table's own the result goes to benchmarks/runs/ instead.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
 }
 TABLES = {
     "methods": Table([name for name in ROWS if name not in GRID or name == BEST], 4_000),
+    "long": Table(["fixed", "metakd"], 12_000),
     "grid": Table(list(GRID), 4_000, [0], [f"evaluation.data={DATA / 'validation'}"]),
 }
 # The people that MetaKD's meta-loss needs are nobody's training people, so all rows see the same faces in the same order.

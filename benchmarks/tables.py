@@ -121,6 +121,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "metakd": ("metakd", lambda tree: methods(tree, _METAKD)),
     "metakd-short": ("metakd", lambda tree: methods(tree, [_METAKD[i] for i in (0, 1, 3, 6)])),
     "metakd-grid": ("metakd-grid", lambda tree: methods(tree, _METAKD)),
+    "metakd-long": ("metakd-long", lambda tree: methods(tree, _METAKD)),
     "overhead": ("overhead", overhead),
     "speed": ("speed", speed),
 }

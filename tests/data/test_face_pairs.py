@@ -333,3 +333,5 @@ def test_grey_pictures_are_pictures(faces: Path) -> None:
     pairs = FacePairs(faces, 32)
     profile = pairs[0][0]
     assert torch.equal(profile[0], profile[2])
+    pairs.check()
+    assert pairs.grey == {"001_01_01_110_07.png"}

@@ -179,13 +179,15 @@ def _check_faces(path: str, resolution: int, strict: bool, json: bool) -> None:
     angles = Counter("unknown" if row.yaw is None else f"{row.yaw:g}" for row in pairs.rows)
     facts = {
         "pairs": len(pairs), "people": len(pairs.identities), "landmarks": pairs.landmarked, "yaw": dict(angles),
-        "skipped": pairs.skipped,
+        "grey": len(pairs.grey), "skipped": pairs.skipped,
     }  # fmt: skip
     if json:
         return print_json(facts)
     known = "with landmarks" if pairs.landmarked else "taken as aligned, without landmarks"
     print(f"{len(pairs)} pairs of {len(pairs.identities)} people, {known}, {len(pairs.skipped)} skipped")
     print("  yaw         " + ", ".join(f"{yaw}: {count}" for yaw, count in angles.items()))
+    if pairs.grey:
+        print(f"  grey: {len(pairs.grey)} pictures")
     for name, reason in pairs.skipped.items():
         print(f"  {name!r}: {reason}")
 

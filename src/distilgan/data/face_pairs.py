@@ -20,7 +20,7 @@ from distilgan.data.alignment import CUT_OFF, align, estimated_yaw
 from distilgan.data.archives import builtin_path
 from distilgan.data.face_rows import find_pairs
 from distilgan.data.face_table import FaceRow
-from distilgan.data.images import IN_MEMORY, complaint, fit_square, pixels_of, to_float, to_rgb8
+from distilgan.data.images import IN_MEMORY, complaint, fit_square, is_grey, pixels_of, to_float, to_rgb8
 from distilgan.data.sampler import EndlessShuffle
 from distilgan.errors import UserError
 from distilgan.networks.tpgan import template
@@ -66,7 +66,7 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
     Attributes:
         rows: what is known of each pair. identities: names of the people, whose numbers `identity` [len] holds.
         yaw: degrees [len], NaN where unknown. landmarked: whether landmarks are known; if not, faces are taken as aligned.
-        skipped: file -> why it cannot be used.
+        skipped: file -> why it cannot be used. grey: files without colour, once `check` has looked.
 
     Raises:
         UserError: no pairs there, a damaged table, landmarks outside a picture, a yaw that the file's name contradicts. See
@@ -77,6 +77,7 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
         self.path, self.resolution = builtin_path(str(path)), resolution
         found = find_pairs(self.path)
         self._files, self.skipped, rows = found.files, found.skipped, found.rows
+        self.grey: set[str] = set()
         self._landmarks = {row.profile: row.landmarks for row in rows if row.landmarks is not None}
         if limit is not None and limit < len(rows):
             rows = _of_some_people(rows, limit)
@@ -132,13 +133,15 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
         Raises:
             UserError: landmarks outside a picture, or yaws that contradict them.
         """
-        apart = []
-        for name in dict.fromkeys(row.frontal for row in self.rows):
-            self._known.get(name) or self._decode(name)
-        for row in self.rows:
-            face = self._known.get(row.profile) or self._decode(row.profile)
-            if face is not None and self.landmarked and row.yaw is not None:
-                apart.append(abs(estimated_yaw(face[1].double().numpy()) - row.yaw))
+        apart, yaws = [], {row.profile: row.yaw for row in self.rows}
+        for name in dict.fromkeys(name for row in self.rows for name in (row.frontal, row.profile)):
+            face = self._known.get(name) or self._decode(name)
+            if face is None:
+                continue
+            if is_grey(face[0]):
+                self.grey.add(name)
+            if self.landmarked and (yaw := yaws.get(name)) is not None:
+                apart.append(abs(estimated_yaw(face[1].double().numpy()) - yaw))
         self._index([row for row in self.rows if not {row.profile, row.frontal} & self.skipped.keys()])
         if apart and statistics.median(apart) > _APART:
             raise UserError(
@@ -200,7 +203,7 @@ def check_disjoint(first: FacePairs, second: FacePairs, keys: tuple[str, str]) -
     """Raise UserError when a person is in both sets; `keys` name them in the recipe."""
     shared = sorted(set(first.identities) & set(second.identities))
     if shared:
-        more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+        more = f" (and {len(shared) - 1} more)" if len(shared) > 1 else ""
         raise UserError(
             f"{keys[1]}={second.path}: identity {shared[0]}{more} is in {keys[0]}={first.path} too; a result on people "
             "seen in training says nothing about others. If they are others, give them other names: the column identity, or a "

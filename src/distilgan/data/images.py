@@ -25,6 +25,7 @@ from distilgan.errors import UserError
 
 T = TypeVar("T")
 IN_MEMORY = 2 * 2**30  # bytes of decoded pixels that are kept
+_GREY = 2  # levels by which a grey picture's channels may differ
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ def to_rgb8(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def is_grey(pixels: Tensor) -> bool:
+    """Whether all channels of a picture uint8 [3, H, W] are alike, to within what compression moves them."""
+    return int((pixels.amax(0).int() - pixels.amin(0).int()).max()) <= _GREY
 
 
 def fit_square(image: Image.Image, resolution: int) -> Image.Image:

@@ -21,7 +21,7 @@ from distilgan.data.archives import EXTENSIONS, files_below, is_hidden
 from distilgan.data.face_rows import decoded
 from distilgan.data.face_table import TABLE, NoLandmarks, Points, read_landmarks
 from distilgan.data.grid import picture_grid
-from distilgan.data.images import complaint, fit_square, pixels_of, to_float, to_rgb8, to_uint8
+from distilgan.data.images import complaint, fit_square, is_grey, pixels_of, to_float, to_rgb8, to_uint8
 from distilgan.errors import UserError
 from distilgan.evaluation.faces.frontalizers import Frontalizer, OnnxFrontalizer
 from distilgan.files import write_atomic
@@ -33,7 +33,6 @@ Provider = Callable[[Path, Tensor], "Array | None"]
 _SHOWN = 192  # px of a face in the side-by-side picture
 _LEAST = 8  # px of a crop's side
 _ENLARGED = 1.5  # times, from which on it is said
-_GREY = 2  # levels by which a grey picture's channels may differ
 _ORIENTATION = 0x0112  # EXIF
 REPORT = "faces.csv"
 
@@ -195,7 +194,7 @@ def _one(
     points, notes, yaw = landmarks(path, pixels), [], None
     if rotated:
         notes.append("turned upright by its EXIF data, to which landmarks refer")
-    if int((pixels.amax(0).int() - pixels.amin(0).int()).max()) <= _GREY:
+    if is_grey(pixels):
         notes.append("grey; the network learnt from colour")
     if points is None:
         _check_crop(rgb)

