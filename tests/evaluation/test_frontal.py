@@ -41,6 +41,7 @@ def truth(pairs: FacePairs) -> Tensor:
 def test_a_perfect_student_has_perfect_figures(faces: Path) -> None:
     pairs = FacePairs(faces, 32)
     result = evaluate_frontal("it", lambda f, at: truth(pairs), pairs, PROTOCOL, lambda f, at: truth(pairs), Colour())
+    assert result.source == "it"
     m = result.metrics
     assert (m["psnr_truth"], m["ssim_truth"], m["perceptual_truth"]) == pytest.approx((100, 1, 0), abs=1e-5)
     assert (m["psnr_teacher"], m["identity_truth"]) == pytest.approx((100, 1), abs=1e-5)

@@ -46,8 +46,8 @@ def recipes(
     found = {name: load_recipe(name) for name in packaged()}
     if json:
         return print_json({name: {"method": r.method, "description": r.description} for name, r in found.items()})
-    for name, recipe in found.items():
-        print(f"{name:28} {recipe.verb:8} {recipe.description}")
+    for each, recipe in found.items():
+        print(f"{each:28} {recipe.verb:8} {recipe.description}")
     return None
 
 

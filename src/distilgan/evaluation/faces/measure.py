@@ -91,8 +91,8 @@ def evaluate_frontal(
                 figures |= {f"{k}_teacher": v for k, v in picture_agreement([(taught, pictures)], perceptual).items()}
             if people is not None:
                 figures |= people.figures(pictures, rows, truth)
-            for name, values in figures.items():
-                whose.setdefault(who, {}).setdefault(name, []).append(values)
+            for figure, values in figures.items():
+                whose.setdefault(who, {}).setdefault(figure, []).append(values)
 
     result = FrontalResult(name)
     targets = {"student": result.metrics, "teacher": result.teacher, "profile": result.profile, "truth": result.truth}
