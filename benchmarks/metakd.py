@@ -7,10 +7,10 @@
 
 `methods` has conventional distillation (`fixed`), the student without a teacher, every balancer, what MetaKD is without its
 signals and with shuffled ones, and the best of nine fixed weightings, which `grid` chooses by PSNR to the teacher on validation
-people, one seed each. `long` has `fixed` and `metakd` with three times the images. The test people are nobody's training
-people. Each row and seed is an ordinary run below benchmarks/runs/metakd/; finished ones are not done again, an interrupted one
-goes on. The tables are benchmarks/results/metakd*.json; benchmarks/tables.py puts them into the docs. With other rows, images or
-seeds than a table's own the result goes to benchmarks/runs/ instead.
+people, one seed each; `metakd from` starts there. `long` has four of the rows with three times the images. The test people are
+nobody's training people. Each row and seed is an ordinary run below benchmarks/runs/metakd/; finished ones are not done again, an
+interrupted one goes on. The tables are benchmarks/results/metakd*.json; benchmarks/tables.py puts them into the docs. With other
+rows, images or seeds than a table's own the result goes to benchmarks/runs/ instead.
 """
 
 from __future__ import annotations
@@ -51,11 +51,12 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "metakd, gradients only": ("metakd", ["balancer.signals=gradient"]),
     "metakd, no signals": ("metakd", ["balancer.signals=none"]),
     "metakd, shuffled": ("metakd", ["balancer.signals=shuffled"]),
+    f"metakd from {BEST.removeprefix('fixed, ')}": ("metakd", GRID[BEST][1][1:]),
     **GRID,
 }
 TABLES = {
     "methods": Table([name for name in ROWS if name not in GRID or name == BEST], 4_000),
-    "long": Table(["fixed", "metakd"], 12_000),
+    "long": Table(["fixed", "metakd", BEST, f"metakd from {BEST.removeprefix('fixed, ')}"], 12_000),
     "grid": Table(list(GRID), 4_000, [0], [f"evaluation.data={DATA / 'validation'}"]),
 }
 # The people that MetaKD's meta-loss needs are nobody's training people, so all rows see the same faces in the same order.
