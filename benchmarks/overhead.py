@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from contextlib import nullcontext
 from itertools import count
 from typing import Any
 
@@ -36,8 +35,7 @@ def steps(kind: str) -> Callable[[], object]:
     method = build_method(recipe, pairs)
     for network in [*method.trainable().values(), *method.frozen()]:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    engine = Engine(lambda x: x.backward(), nullcontext, lambda n: nullcontext(), lambda v: v)
-    method.prepare(method.trainable(), dict(method.optimisers()), engine)
+    method.prepare(method.trainable(), dict(method.optimisers()), Engine())
     batch = recipe.training.batch
     batches = method.lessons().batches(batch, 0, start=0, mirror=recipe.data.mirror, part=0, parts=1, workers=0)
     seen = count(0, batch)

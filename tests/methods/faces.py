@@ -8,16 +8,16 @@ from typing import Any
 import torch
 
 from distilgan.data.face_pairs import FaceBatch, FacePairs
+from distilgan.methods.base import Engine
 from distilgan.methods.frontal import View
 from distilgan.networks.identity import IdentityConfig, IdentityNetwork
 from distilgan.perception.identity import IdentityFeatures, open_identity
 from distilgan.pipeline import build_method
-from tests.methods.test_stylekd import ENGINE
 
 
 def prepared(recipe: Any) -> Any:
     method = build_method(recipe, FacePairs(recipe.data.path, 32))
-    method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+    method.prepare(method.trainable(), dict(method.optimisers()), Engine())
     return method
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from distilgan.balancing.probe import adam_scaling, angles, filled, gradients
 from distilgan.data.face_pairs import FaceBatch, FacePairs
+from distilgan.methods.base import Engine
 from distilgan.methods.draws import Draws
 from distilgan.methods.metakd import MetaKDDistillation
 from distilgan.perception.structural import structural_similarity
 from tests.methods.faces import batch_of, identity_network, prepared
-from tests.methods.test_stylekd import ENGINE
 from tests.recipes import metakd_recipe
 from tests.training.running import assert_same, run
 
@@ -160,7 +160,7 @@ def test_the_meta_loss_by_hand(faces: Path, tpgan_teacher: Path) -> None:
         }  # fmt: skip
         recipe = metakd_recipe(faces, tpgan_teacher, balancer=balancer, identity_network="any")
         method = MetaKDDistillation(recipe, FacePairs(faces, 32), network)
-        method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+        method.prepare(method.trainable(), dict(method.optimisers()), Engine())
         assert method.meta_pairs is not None
         assert not set(method.meta_pairs.identities) & set(method.pairs.identities)
         chosen = Draws(0, 8, 8).integers(len(method.meta_pairs))[:4]  # half of a batch of 8

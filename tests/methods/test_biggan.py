@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from distilgan.data.images import ImageSet
+from distilgan.methods.base import Engine
 from distilgan.methods.biggan import BigGANTraining
 from distilgan.methods.draws import Draws
 from distilgan.pipeline import build_method
-from tests.methods.test_stylekd import ENGINE
 from tests.recipes import biggan_recipe
 
 
@@ -22,7 +22,7 @@ def test_a_step_is_that_of_the_objective(labelled_folder: Path) -> None:
     method = build_method(biggan_recipe(labelled_folder, augment=[]), images)
     assert isinstance(method, BigGANTraining)
     twin = copy.deepcopy(method)
-    method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+    method.prepare(method.trainable(), dict(method.optimisers()), Engine())
     batch = next(method.lessons().batches(8, 0)).to(torch.device("cpu"))
     assert batch.labels is not None
     assert len(set(batch.labels.tolist())) > 1

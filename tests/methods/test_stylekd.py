@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,9 @@ from distilgan.methods.stylekd import StyleKD
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config
 from tests.recipes import stylekd_recipe
 
-ENGINE = Engine(
-    backward=lambda loss: loss.backward(),
-    autocast=nullcontext,
-    no_sync=lambda network: nullcontext(),
-    mean_over_processes=lambda value: value,
-)
-
 
 def prepared(method: StyleKD) -> StyleKD:
-    method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+    method.prepare(method.trainable(), dict(method.optimisers()), Engine())
     return method
 
 

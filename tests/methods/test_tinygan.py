@@ -14,7 +14,7 @@ from torch import Tensor
 
 from distilgan.data.feed import Batch
 from distilgan.data.images import ImageSet
-from distilgan.methods.base import Terms
+from distilgan.methods.base import Engine, Terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.tinygan import TinyGANDistillation, falling
 from distilgan.networks.distylegan import DiStyleCritic
@@ -22,7 +22,6 @@ from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.projection_discriminator import ProjectionDiscriminator, ProjectionDiscriminatorConfig
 from distilgan.pipeline import build_method
 from distilgan.recipe.conditional import ConditionalLosses
-from tests.methods.test_stylekd import ENGINE
 from tests.recipes import tinygan_recipe
 
 
@@ -30,7 +29,7 @@ def prepared(images: Path, teacher: Path | None, **changes: Any) -> TinyGANDisti
     recipe = tinygan_recipe(images, teacher, **changes)
     method = build_method(recipe, ImageSet(images, 16))
     assert isinstance(method, TinyGANDistillation)
-    method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+    method.prepare(method.trainable(), dict(method.optimisers()), Engine())
     return method
 
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distilgan.data.face_pairs import FacePairs
+from distilgan.methods.base import Engine
 from distilgan.methods.draws import Draws
 from distilgan.methods.frontal import patches_of
 from distilgan.methods.tpgan import TPGANTraining
 from tests.methods.faces import batch_of, identity_network, prepared, view_of
-from tests.methods.test_stylekd import ENGINE
 from tests.recipes import tpgan_recipe
 
 
@@ -22,7 +22,7 @@ def test_the_teachers_terms_by_hand(faces: Path) -> None:
     network = identity_network(faces)
     recipe = tpgan_recipe(faces, losses={"identity": 0.5}, identity_network="any")
     method = TPGANTraining(recipe, FacePairs(faces, 32), network)
-    method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+    method.prepare(method.trainable(), dict(method.optimisers()), Engine())
     view = view_of(method)
     out, truth = view.out, view.batch.frontal
     terms = method.terms(view, Draws(0, 0, 4))
@@ -53,7 +53,7 @@ def test_the_identity_term_reaches_the_generator(faces: Path) -> None:
     only = {"pixel": 0, "half": 0, "quarter": 0, "symmetry": 0, "gan": 0, "variation": 0, "cross_entropy": 0}
     recipe = tpgan_recipe(faces, losses={**only, "local": 1e-9, "identity": 1.0}, identity_network="any")
     method = TPGANTraining(recipe, FacePairs(faces, 32), network)
-    method.prepare(method.trainable(), dict(method.optimisers()), ENGINE)
+    method.prepare(method.trainable(), dict(method.optimisers()), Engine())
     report = method.step([batch_of(method)], [Draws(0, 0, 4)])
     assert float(report["gradient_generator"]) > 1e-3
 

@@ -46,12 +46,12 @@ class Lessons(Protocol[Shown]):
 
 @dataclass
 class Engine:
-    """How the loop runs tensors: supplied by the loop, so that methods know nothing of devices and processes."""
+    """How the loop runs tensors, so that methods know nothing of devices and processes; by default one, in full precision."""
 
-    backward: Callable[[Tensor], None]
-    autocast: Callable[[], AbstractContextManager[Any]]
-    no_sync: Callable[[nn.Module], AbstractContextManager[Any]]
-    mean_over_processes: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor], None] = lambda loss: loss.backward()  # type: ignore[no-untyped-call]
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    no_sync: Callable[[nn.Module], AbstractContextManager[Any]] = lambda network: nullcontext()
+    mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value
 
 
 class Method(ABC, Generic[B, G]):
