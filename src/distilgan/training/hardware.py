@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from lightning_fabric import Fabric
 
 from distilgan.devices import use_device
 from distilgan.errors import UserError
+
+# Of glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ def start_hardware(device: str = "cpu", precision: str = "auto") -> Hardware:
         UserError: cuda without a GPU for each process.
     """
     use_device(device)
+    if device == "cpu":
+        keep_freed_memory()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
     if device == "cuda" and local > torch.cuda.device_count():
@@ -40,6 +47,14 @@ def start_hardware(device: str = "cpu", precision: str = "auto") -> Hardware:
     )
     fabric.launch()
     return Hardware(fabric, multiplies_bf16(device) if precision == "auto" else precision == "bf16")
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what a step frees: it hands large blocks back, and the next step pays for every page of them again."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def multiplies_bf16(device: str) -> bool:
