@@ -14,15 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from common import summary
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 FILES = ["README.md", "docs/stylekd.md", "docs/tinygan.md", "docs/metakd.md", "docs/speed.md"]
 
 
-def value(metric: dict[str, Any] | None, digits: int, scale: float = 1) -> str:
+def value(metric: dict[str, Any] | None, digits: int, scale: float = 1, sign: str = "-") -> str:
     if metric is None:
         return "–"
-    text = f"{metric['mean'] * scale:.{digits}f}"
+    text = f"{metric['mean'] * scale:{sign}.{digits}f}"
     return text if metric["sd"] is None else f"{text} ± {metric['sd'] * scale:.{digits}f}"
 
 
@@ -34,19 +36,37 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f} ×"
 
 
-def methods(tree: dict[str, Any], columns: list[tuple[str, str, int, float]]) -> str:
-    """One line a row; columns are (heading, metric, digits, scale)."""
+def methods(tree: dict[str, Any], columns: list[tuple[str, str, int, float]], against: str | None = None) -> str:
+    """One line a row; columns are (heading, metric, digits, scale).
+
+    With `against`, a row's name, the first figure is also given as its difference from that row's at the same seed.
+    """
+    heading = [c[0] for c in columns]
+    beside = next((row for row in tree["rows"] if row["name"] == against), None)
+    if beside is not None:
+        heading.insert(1, f"more than {against}, same seed")
     lines = [
-        "| | params | MACs | ONNX ms | " + " | ".join(c[0] for c in columns) + " |",
-        "|---|---:|---:|---:|" + "---:|" * len(columns),
+        "| | params | MACs | ONNX ms | " + " | ".join(heading) + " |",
+        "|---|---:|---:|---:|" + "---:|" * len(heading),
     ]
     for row in tree["rows"]:
         cells = [value(row["metrics"].get(name), digits, scale) for _, name, digits, scale in columns]
+        if beside is not None:
+            _, name, digits, scale = columns[0]
+            cells.insert(1, "–" if row is beside else value(difference(row, beside, name), digits, scale, "+"))
         ms = f"{row['latency_ms']:.2f} ({times(row['latency_ratio_to_teacher'])})"
         lines.append(
             f"| {row['name']} | {millions(row['params'])} | {millions(row['macs'])} | {ms} | {' | '.join(cells)} |"
         )
     return "\n".join(lines)
+
+
+def difference(row: dict[str, Any], beside: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Seed by seed: what the seeds do to all rows alike cancels out."""
+    if name not in row["metrics"]:
+        return None
+    pairs = zip(row["metrics"][name]["values"], beside["metrics"][name]["values"], strict=True)
+    return summary([a - b for a, b in pairs])
 
 
 _STYLEKD = [
@@ -86,6 +106,11 @@ _METAKD = [
 ]
 
 
+def without(tree: dict[str, Any], mark: str) -> dict[str, Any]:
+    """The table without the rows that have this in their name."""
+    return {**tree, "rows": [row for row in tree["rows"] if mark not in row["name"]]}
+
+
 def overhead(tree: dict[str, Any]) -> str:
     lines = ["| balancer | s a step | against fixed |", "|---|---:|---:|"]
     for row in tree["rows"]:
@@ -118,10 +143,10 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "tinygan": ("tinygan", lambda tree: methods(tree, _TINYGAN)),
     "tinygan-short": ("tinygan", lambda tree: methods(tree, [_TINYGAN[i] for i in (0, 4, 5, 9)])),
     "tinygan-options": ("tinygan-options", lambda tree: methods(tree, _TINYGAN)),
-    "metakd": ("metakd", lambda tree: methods(tree, _METAKD)),
-    "metakd-short": ("metakd", lambda tree: methods(tree, [_METAKD[i] for i in (0, 1, 3, 6)])),
+    "metakd": ("metakd", lambda tree: methods(tree, _METAKD, "fixed")),
+    "metakd-short": ("metakd", lambda tree: methods(without(tree, ", "), [_METAKD[i] for i in (0, 1, 3, 6)], "fixed")),
     "metakd-grid": ("metakd-grid", lambda tree: methods(tree, _METAKD)),
-    "metakd-long": ("metakd-long", lambda tree: methods(tree, _METAKD)),
+    "metakd-long": ("metakd-long", lambda tree: methods(tree, _METAKD, "fixed")),
     "overhead": ("overhead", overhead),
     "speed": ("speed", speed),
 }
