@@ -50,13 +50,12 @@ def test_tables_are_of_the_packaged_teacher_on_held_out_images(name: str, teache
 
 
 STYLEKD = (
-    ["scratch", "cagc", "published", "default", "default with metakd"],
+    ["scratch", "cagc", "published", "default"],
     ["kid_data", "fid_data", "kid_teacher", "perceptual_teacher"],
 )
 TINYGAN = (
     [
         "full",
-        "full with metakd",
         "full without feature term",
         "pixel only",
         "adversarial only",

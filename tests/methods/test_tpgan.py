@@ -40,11 +40,11 @@ def test_the_teachers_terms_by_hand(faces: Path) -> None:
             weight * l1(x, x.flip(-1))
             for weight, x in ((w.pixel, out.image), (w.half, out.half), (w.quarter, out.quarter))
         ),
-        "identity": 1 - float((network(out.image) * network(truth)).sum(1).mean()),
-        "variation": float(out.image.diff(dim=2).abs().mean() + out.image.diff(dim=3).abs().mean()),
-        "cross_entropy": float(F.cross_entropy(out.identity, view.batch.identity)),
+        "identity": 1 - (network(out.image) * network(truth)).sum(1).mean().item(),
+        "variation": (out.image.diff(dim=2).abs().mean() + out.image.diff(dim=3).abs().mean()).item(),
+        "cross_entropy": F.cross_entropy(out.identity, view.batch.identity).item(),
     }
-    assert {k: pytest.approx(v, rel=1e-5) for k, v in expected.items()} == {k: float(v) for k, v in terms.items()}
+    assert {k: pytest.approx(v, rel=1e-5) for k, v in expected.items()} == {k: v.item() for k, v in terms.items()}
 
 
 def test_the_identity_term_reaches_the_generator(faces: Path) -> None:
@@ -94,8 +94,8 @@ def test_the_critics_losses_by_hand(faces: Path) -> None:
     r1 = gradient.square().sum((1, 2, 3)).mean()
     logistic = F.binary_cross_entropy_with_logits(good, torch.full_like(good, 0.9))
     logistic = logistic + F.binary_cross_entropy_with_logits(bad, torch.zeros_like(bad))
-    assert float(terms["r1"]) == pytest.approx(float(r1), rel=1e-4)
-    assert float(loss) == pytest.approx(float(logistic + 3.0 / 2 * 4 * r1), rel=1e-5)
+    assert terms["r1"].item() == pytest.approx(r1.item(), rel=1e-4)
+    assert loss.item() == pytest.approx((logistic + 3.0 / 2 * 4 * r1).item(), rel=1e-5)
 
     method = prepared(tpgan_recipe(faces, adversary={"loss": "wgan", "penalty": 7.0}))
     loss, _ = method._critic_loss(real, fake, Draws(0, 0, 3))
@@ -104,4 +104,4 @@ def test_the_critics_losses_by_hand(faces: Path) -> None:
     (gradient,) = torch.autograd.grad(method.discriminator(between).flatten(1).mean(1).sum(), between)
     penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
     scores = method.discriminator(fake).mean() - method.discriminator(real).mean()
-    assert float(loss) == pytest.approx(float(scores + 7 * penalty), rel=1e-4)
+    assert loss.item() == pytest.approx((scores + 7 * penalty).item(), rel=1e-4)

@@ -253,7 +253,8 @@ def gradients_of_a_step(recipe: Any) -> dict[str, Tensor]:
     method.steps = 4  # a multiple of the intervals; the very first step has no target for path lengths
     optimisers = method.optimisers()
     for group in optimisers["generator"].param_groups:
-        group["eps"] = 1e-4  # Adam's first scaling is 1 / (|g| + eps): at 1e-8 the order of sums decides, where sums cancel
+        # Adam first scales by 1 / (|g| + eps); with its 1e-8 the order of sums decides where sums cancel.
+        group["eps"] = 1e-4
     method.optimisers = lambda: optimisers  # type: ignore[method-assign]
     found: dict[str, Tensor] = {}
     original = type(method)._update
