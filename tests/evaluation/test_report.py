@@ -49,3 +49,12 @@ def test_ticks_are_round_and_inside() -> None:
     assert all(3 <= t <= 917 for t in ticks(3, 917))
     assert line_plot("empty", {}) == ""
     assert "nan," not in line_plot("gap", {"a": [(0, 1.0), (1, float("nan")), (2, 2.0)]}).replace(" ", ",")
+
+
+def test_a_key_that_does_not_fit_goes_on_in_a_new_line_above_the_curves() -> None:
+    names = ["gradient_generator", "gradient_discriminator", "gradient_adapters"]
+    plot = line_plot("norms", {name: [(0, 1.0), (1, 2.0)] for name in names}, width=320)
+    keys = [(int(x), int(y)) for x, y in re.findall(r'<text x="(\d+)" y="(\d+)" fill', plot)]
+    assert keys == [(52, 14), (52, 28), (52, 42)]
+    curves = [float(y) for line in re.findall(r'points="([^"]+)"', plot) for y in re.findall(r",(\S+)", line)]
+    assert min(curves) > 42

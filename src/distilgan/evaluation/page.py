@@ -79,7 +79,8 @@ def _share(part: float, whole: float) -> str:
 
 
 def _where(cost: dict[str, Any]) -> str:
-    return f"{cost['threads']} threads" if cost["device"] == "cpu" else str(cost["device"])
+    threads = cost["threads"]
+    return f"{threads} thread{'' if threads == 1 else 's'}" if cost["device"] == "cpu" else str(cost["device"])
 
 
 def picture_rows(rows: list[tuple[str, Tensor]]) -> str:

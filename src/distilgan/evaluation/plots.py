@@ -17,7 +17,10 @@ def line_plot(title: str, series: dict[str, list[tuple[float, float]]], width: i
     y0, y1 = min(p[1] for p in points), max(p[1] for p in points)
     y0, y1 = (y0 - 0.5, y1 + 0.5) if y0 == y1 else (y0 - 0.04 * (y1 - y0), y1 + 0.04 * (y1 - y0))
     x1 = x1 if x1 > x0 else x0 + 1
-    left, right, top, bottom = 52, 8, 26, 24
+    labels = [f"{name} {line[-1][1]:.3g}" for name, line in series.items()]
+    left, right, bottom = 52, 8, 24
+    places = _places(labels, left, width)
+    top = 12 + places[-1][1]
 
     def at(x: float, y: float) -> str:
         px = left + (x - x0) / (x1 - x0) * (width - left - right)
@@ -34,15 +37,25 @@ def line_plot(title: str, series: dict[str, list[tuple[float, float]]], width: i
     for tick in ticks(x0, x1):
         x = at(tick, y0).split(",")[0]
         parts.append(f'<text x="{x}" y="{height - 8}" class="tick" text-anchor="middle">{_short(tick)}</text>')
-    key = float(left)
-    for i, (name, line) in enumerate(series.items()):
+    for i, (line, label, place) in enumerate(zip(series.values(), labels, places, strict=True)):
         colour = _COLOURS[i % len(_COLOURS)]
-        path = " ".join(at(x, y) for x, y in line if math.isfinite(y))
+        path = " ".join(at(*point) for point in line if math.isfinite(point[1]))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        label = f"{name} {line[-1][1]:.3g}"
-        parts.append(f'<text x="{key:.0f}" y="14" fill="{colour}" class="key">{html.escape(label)}</text>')
-        key += 6.6 * len(label) + 14
+        parts.append(f'<text x="{place[0]:.0f}" y="{place[1]}" fill="{colour}" class="key">{html.escape(label)}</text>')
     return "".join(parts) + "</svg>"
+
+
+def _places(labels: list[str], left: int, width: int) -> list[tuple[float, int]]:
+    """Where each label of the key begins: side by side, on a new line where one would not fit."""
+    places: list[tuple[float, int]] = []
+    x, y = float(left), 14
+    for label in labels:
+        length = 6.6 * len(label)
+        if x > left and x + length > width:
+            x, y = float(left), y + 14
+        places.append((x, y))
+        x += length + 14
+    return places
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
