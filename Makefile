@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# A process for each core, of one thread: most tests are of the interpreter's speed.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: demo test test-slow lint bench bench-tinygan bench-metakd bench-speed clean
 
@@ -12,10 +14,10 @@ demo: $(STAMP)  ## distil the packaged teacher, measure, export, report
 	@echo "open runs/demo/report.html"
 
 test: $(STAMP) lint  ## what CI runs
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(STAMP)  ## the long checks too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -159,7 +159,6 @@ QUICK = [
     "tinygan",
     "distylegan-as-published",
     "identity-faces",
-    "tpgan-faces",
     "metakd",
 ]
 LONG = [
@@ -168,6 +167,7 @@ LONG = [
     "stylekd-published",
     "stylekd-cagc",
     "stylekd-scratch",
+    "tpgan-faces",
     "tpgan-as-described",
     "tpgan-as-published",
 ]

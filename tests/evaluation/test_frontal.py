@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,12 @@ from distilgan.evaluation.dynamics import correlation, dynamics
 from distilgan.evaluation.faces.frontalizers import open_frontalizer
 from distilgan.evaluation.faces.measure import FrontalProtocol, evaluate_frontal
 from distilgan.evaluation.faces.named import evaluate_named, turns_faces
-from distilgan.export.onnx import export_onnx
-from distilgan.networks.families import load_network
-from distilgan.networks.tpgan import TPGAN
 from distilgan.pipeline import execute
-from tests.conftest import tiny_tpgan, write_faces
+from distilgan.pipeline.frontal import FrontalKind
+from distilgan.pipeline.identity import IdentityKind
+from distilgan.recipe import AnyRecipe
+from distilgan.runs import Run
+from tests.conftest import write_faces
 from tests.recipes import identity_recipe, metakd_recipe, tpgan_recipe
 
 PROTOCOL = FrontalProtocol(data="faces", resolution=32, latency_runs=1)
@@ -95,26 +97,25 @@ def test_asymmetry_by_hand(faces: Path) -> None:
     assert result.truth["asymmetry"] == pytest.approx(0.667, abs=0.02)  # of uniform noise in [-1, 1]
 
 
-def test_a_file_and_its_network_turn_alike(tmp_path: Path, faces: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    tiny_tpgan().save_pretrained(tmp_path / "net")
-    export_onnx(load_network(tmp_path / "net", TPGAN), tmp_path / "onnx")
-    names = [str(tmp_path / "net"), str(tmp_path / "onnx" / "model.onnx")]
-    assert all(turns_faces(name) for name in names)
-    batch = FacePairs(faces, 32).batch([0, 1, 2]).to(torch.device("cpu"))
-    one, other = (open_frontalizer(name)(batch.profile, batch.landmarks) for name in names)
-    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
-    first, second = (evaluate_named(name, str(faces), None, None) for name in names)
-    assert first.metrics["psnr_truth"] == pytest.approx(second.metrics["psnr_truth"], abs=1e-3)
-    assert first.protocol["held_out"] is None
-    with pytest.raises(UserError, match="give --data"):
-        evaluate_named(names[0], None, None, None)
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> Callable[[AnyRecipe, Path], Run]:
+    """Runs without what follows the training, of which an export to ONNX takes half a minute."""
+
+    def trained(recipe: AnyRecipe, path: Path) -> Run:
+        with monkeypatch.context() as m:
+            for kind in (FrontalKind, IdentityKind):
+                m.setattr(kind, "finish", lambda *_: None)
+            return execute(recipe, path)
+
+    return trained
 
 
-def test_runs_are_measured_on_people_they_have_not_seen(faces: Path, tmp_path: Path) -> None:
+def test_runs_are_measured_on_people_they_have_not_seen(
+    faces: Path, tmp_path: Path, train: Callable[[AnyRecipe, Path], Run]
+) -> None:
     others = write_faces(tmp_path / "others", first=11)
     short = {"training": {"images": 8}, "evaluation": {"data": str(others), "latency_runs": 1}}
-    teacher = execute(tpgan_recipe(faces, **short), tmp_path / "teacher")
+    teacher = train(tpgan_recipe(faces, **short), tmp_path / "teacher")
     run = execute(
         metakd_recipe(faces, teacher.path, balancer={"every": 1, "held_out": 0.3}, **short), tmp_path / "student"
     )
@@ -129,6 +130,7 @@ def test_runs_are_measured_on_people_they_have_not_seen(faces: Path, tmp_path: P
     before = (run.path / "metrics.json").stat().st_mtime_ns
     execute(run.recipe, run.path)
     assert (run.path / "metrics.json").stat().st_mtime_ns == before  # nothing is measured twice
+    the_file_measures_alike(run, others)
     leak = write_faces(tmp_path / "leak", first=4)
     changed = metakd_recipe(faces, teacher.path, training={"images": 8}, evaluation={"data": str(leak)})
     with pytest.raises(UserError, match="identity 004 is in"):
@@ -136,22 +138,37 @@ def test_runs_are_measured_on_people_they_have_not_seen(faces: Path, tmp_path: P
     assert not (tmp_path / "third").exists()
 
 
-def test_people_whom_teacher_or_judge_know_are_no_test(faces: Path, tmp_path: Path) -> None:
+def the_file_measures_alike(run: Run, data: Path) -> None:
+    names = [str(run.student), str(run.path / "export" / "model.onnx")]
+    assert all(turns_faces(name) for name in names)
+    batch = FacePairs(data, 32).batch([0, 1, 2]).to(torch.device("cpu"))
+    one, other = (open_frontalizer(name)(batch.profile, batch.landmarks) for name in names)
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    first, second = (evaluate_named(name, str(data), None, None) for name in names)
+    assert first.metrics["psnr_truth"] == pytest.approx(second.metrics["psnr_truth"], abs=1e-3)
+    assert first.protocol["held_out"] is None
+    with pytest.raises(UserError, match="give --data"):
+        evaluate_named(names[0], None, None, None)
+
+
+def test_people_whom_teacher_or_judge_know_are_no_test(
+    faces: Path, tmp_path: Path, train: Callable[[AnyRecipe, Path], Run]
+) -> None:
     """The teacher's people are other than the student's."""
     others, third = write_faces(tmp_path / "others", first=11), write_faces(tmp_path / "third", first=21)
     short = {"training": {"images": 8}, "evaluation": {"data": str(third), "latency_runs": 1}}
-    teacher = execute(tpgan_recipe(others, **short), tmp_path / "teacher")
+    teacher = train(tpgan_recipe(others, **short), tmp_path / "teacher")
     known = json.loads((teacher.student / "config.json").read_text())["people"]
     assert len(known.split()) == 4
     assert "011" not in known  # a person's name is not given away
     changes = {**short, "evaluation": {"data": str(others), "latency_runs": 1}}
     with pytest.raises(UserError, match=r"evaluation\.data=.*teacher has learnt from identity 011 and 3 more"):
         execute(metakd_recipe(faces, teacher.path, **changes), tmp_path / "student")
-    student = execute(metakd_recipe(faces, teacher.path, **short), tmp_path / "student")
+    student = train(metakd_recipe(faces, teacher.path, **short), tmp_path / "student")
     for data in (faces, others):
         with pytest.raises(UserError, match=r"--data=.*has learnt from identity"):
             evaluate_named(str(student.path), str(data), None, None)
-    judge = execute(identity_recipe(third, training={"images": 8}), tmp_path / "judge")
+    judge = train(identity_recipe(third, training={"images": 8}), tmp_path / "judge")
     with pytest.raises(UserError, match="judge has learnt from identity 021"):
         evaluate_named(str(student.path), str(third), None, str(judge.path))
 

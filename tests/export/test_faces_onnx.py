@@ -18,10 +18,9 @@ from tests.conftest import tiny_tpgan
 pytest.importorskip("onnxruntime")
 
 
-@pytest.mark.parametrize("z_dim", [0, 8])
-def test_a_file_turns_any_number_of_faces_as_the_network_does(z_dim: int, tmp_path: Path) -> None:
+def test_a_file_turns_any_number_of_faces_as_the_network_does(tmp_path: Path) -> None:
     """Without noise; landmarks may lie beyond the border, where its last pixels are repeated."""
-    network = tiny_tpgan(z_dim=z_dim)
+    network = tiny_tpgan(z_dim=8)
     facts = export_onnx(network, tmp_path / "onnx", about={"yaw": [-30, 60], "seed": 3})
     assert list(facts["inputs"]) == ["image", "landmarks"]
     turn = open_frontalizer(str(tmp_path / "onnx" / "model.onnx"))
