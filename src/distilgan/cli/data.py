@@ -173,9 +173,8 @@ def _check_faces(path: str, resolution: int, strict: bool, json: bool) -> None:
 
     pairs = FacePairs(path, resolution)
     pairs.check()
-    if strict and pairs.skipped:
-        name, reason = next(iter(pairs.skipped.items()))
-        raise UserError(f"{path}: {name} cannot be used ({reason}); mend or remove it, or read without strict")
+    if strict:
+        pairs.refuse_skipped()
     angles = Counter("unknown" if row.yaw is None else f"{row.yaw:g}" for row in pairs.rows)
     facts = {
         "pairs": len(pairs), "people": len(pairs.identities), "landmarks": pairs.landmarked, "yaw": dict(angles),

@@ -91,6 +91,11 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
             raise UserError(f"{self.path}: none of its pairs can be used ({name}: {reason})")
         self._index(rows)
 
+    def refuse_skipped(self) -> None:
+        """What is strict: UserError for the first file that cannot be used."""
+        for name, reason in self.skipped.items():
+            raise UserError(f"{self.path}: {name} cannot be used ({reason}); mend or remove it, or read without strict")
+
     def _index(self, rows: list[FaceRow]) -> None:
         self.rows = rows
         self.identities = sorted({row.identity for row in rows})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from distilgan.data.face_pairs import FacePairs, check_disjoint, check_unseen, people_digest
-from distilgan.errors import UserError
 from distilgan.evaluation.faces.named import known_people
 from distilgan.recipe import FrontalRecipe, IdentityRecipe
 
@@ -12,9 +11,8 @@ def open_faces(recipe: FrontalRecipe | IdentityRecipe) -> FacePairs:
     """The training pairs; UserError where there are none, or `data.strict` and a file that cannot be used."""
     d = recipe.data
     pairs = FacePairs(d.path, d.resolution, limit=d.limit)
-    if d.strict and pairs.skipped:
-        name, reason = next(iter(pairs.skipped.items()))
-        raise UserError(f"{d.path}: {name} cannot be used ({reason}); mend or remove it, or set data.strict=false")
+    if d.strict:
+        pairs.refuse_skipped()
     return pairs
 
 
