@@ -56,6 +56,7 @@ STYLEKD = (
 TINYGAN = (
     [
         "full",
+        "full with metakd",
         "full without feature term",
         "pixel only",
         "adversarial only",
