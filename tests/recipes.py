@@ -122,6 +122,7 @@ def metakd_recipe(faces: Path, teacher: Path | None, **changes: Any) -> MetaKDRe
         "data": {"path": str(faces), "resolution": 32},
         "student": {"width": 0.5, "local_width": 0.5, "critic_width": 0.0625},
         "adversary": {"r1_interval": 2},
+        "balancer": {"every": 2} if changes.get("balancer", {}).get("kind", "metakd") == "metakd" else {},
         "training": training(),
     }
     recipe = parse_recipe(merge(tree, changes), "test")

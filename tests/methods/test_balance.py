@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from distilgan.balancing.probe import adam_scaling, angles, filled, gradients
 from distilgan.data.face_pairs import FaceBatch, FacePairs
+from distilgan.methods.balance import Balance
 from distilgan.methods.base import Engine
 from distilgan.methods.draws import Draws
 from distilgan.methods.metakd import MetaKDDistillation
 from distilgan.perception.structural import structural_similarity
+from distilgan.recipe import MetaKDRecipe, load_recipe
 from tests.methods.faces import batch_of, identity_network, prepared
 from tests.recipes import metakd_recipe
 from tests.training.running import assert_same, run
@@ -173,7 +176,7 @@ def test_the_meta_loss_by_hand(faces: Path, tpgan_teacher: Path) -> None:
         assert method.meta_loss(Draws(0, 8, 8)).item() == pytest.approx(float(expected), rel=1e-5)
 
 
-@pytest.mark.parametrize(("reach", "lookahead"), [("all", 1.0), ("own", 1.0), ("all", 0.0), ("all", 0.25)])
+@pytest.mark.parametrize(("reach", "lookahead"), [("all", 1.0), ("shared", 1.0), ("all", 0.0), ("all", 0.25)])
 def test_the_balancer_is_shown_the_angles_to_the_meta_loss(
     reach: str, lookahead: float, faces: Path, tpgan_teacher: Path
 ) -> None:
@@ -201,10 +204,15 @@ def test_the_balancer_is_shown_the_angles_to_the_meta_loss(
             p.copy_((1 - lookahead) * start + lookahead * p)
     direction = filled(gradients(method.meta_loss(Draws(0, 4, 4)), parameters), parameters)
     # By hand, pixel reaching all, the local term stopping before the global pathway.
+    names = [n for n, _ in method.generator.named_parameters()]
+    assert {n for n, g in zip(names, each[0], strict=True) if g is None} == set()
+    assert not any(g is not None for n, g in zip(names, each[1], strict=True) if not n.startswith("local_pathways"))
+    looked_at = [reach == "all" or (each[1][i] is not None or each[2][i] is not None) for i in range(len(names))]
+    assert reach == "all" or 0 < sum(looked_at) < len(names)
     for number in range(2):
-        triples = [(u, s, g) for u, s, g in zip(direction, scaling, each[number], strict=True) if g is not None]
-        against = triples if reach == "own" else list(zip(direction, scaling, direction, strict=True))
-        length = sum(float((u * s * u).sum()) for u, s, _ in against) ** 0.5
+        rows = zip(direction, scaling, each[number], looked_at, strict=True)
+        triples = [(u, s, torch.zeros_like(u) if g is None else g) for u, s, g, looked in rows if looked]
+        length = sum(float((u * s * u).sum()) for u, s, _ in triples) ** 0.5
         size = sum(float((g * s * g).sum()) for _, s, g in triples) ** 0.5
         cosine = -sum(float((u * s * g).sum()) for u, s, g in triples) / (length * size)
         assert float(seen[0].alignment[number]) == pytest.approx(cosine, rel=1e-3)
@@ -239,3 +247,45 @@ def test_famo_sees_the_same_batch_after_all_of_the_step(faces: Path, tpgan_teach
     terms = method.terms(method._look(batch, {}, graph=False), Draws(0, 0, 4))
     now = torch.tensor([terms[n].item() for n in method.balancer.names]) * torch.tensor([1.0, 3.0, 1.0])
     torch.testing.assert_close(seen[0].after, now.double(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["uncertainty", "dwa", "gradnorm", "famo", "metakd"])
+def test_weights_move_within_a_smoke_run(kind: str, faces: Path, tpgan_teacher: Path, tmp_path: Path) -> None:
+    """What --smoke changes reaches every balancer; the shortest interval of DWA and look of MetaKD that a recipe allows, too."""
+    smoke = load_recipe("metakd", [f"balancer.kind={kind}"], smoke=True)
+    assert isinstance(smoke, MetaKDRecipe)
+    short = {"images": smoke.training.images, "batch": smoke.training.batch}
+    recipe = metakd_recipe(
+        faces, tpgan_teacher, balancer=smoke.balancer.model_dump(), training=short, losses={"gan": 0}
+    )
+    run(recipe, tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert set(lines[-1]["balance"]["factor"].values()) != {1.0}
+
+
+def test_smoke_leaves_a_given_schedule_alone() -> None:
+    given = load_recipe("metakd", ["balancer.every=4"], smoke=True)
+    assert isinstance(given, MetaKDRecipe)
+    assert given.balancer.every == 4
+
+
+def test_gradients_are_averaged_over_processes_in_one_message_and_keep_their_layout() -> None:
+    """NCCL takes no other than contiguous tensors, and one call a parameter would cost more than the step."""
+    seen: list[Tensor] = []
+
+    def mean(value: Tensor) -> Tensor:
+        seen.append(value)
+        return value * 2
+
+    weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    balance = object.__new__(Balance)
+    balance.mean = mean
+    found = balance._mean_of([weight, None, torch.arange(3.0)])
+    assert [s.dim() for s in seen] == [1]
+    assert seen[0].is_contiguous()
+    assert found[0] is not None
+    assert found[2] is not None
+    assert found[1] is None
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close([found[0], found[2]], [weight * 2, torch.arange(3.0) * 2])
+    assert balance._mean_of([None, None]) == [None, None]

@@ -121,6 +121,16 @@ def test_a_missing_or_other_teacher_stops_the_run(faces: Path, tpgan_teacher: Pa
     ("changes", "message"),
     [
         ({"losses": {"pixel": 0, "local": 0}, "balancer": {"kind": "fixed"}}, "losses.pixel and losses.local are 0"),
+        ({"losses": {"pixel": 0, "gan": 0}}, "nothing reaches the layers that make the picture"),
+        ({"losses": {"scales": [0, 1, 1], "gan": 0}}, "losses.pixel at full size, gan and identity are 0"),
+        ({"losses": {"pixel": 0, "scales": [1, 1, 0]}}, "losses.scales: losses.pixel is 0"),
+        (
+            {"balancer": {"every": 7}},
+            "balancer.every=7, .*: the run has 6 steps, 48 images, so the weights would never",
+        ),
+        ({"balancer": {"every": 3, "warmup": 41}}, "balancer.every=3, balancer.warmup=41: "),
+        ({"balancer": {"kind": "dwa", "interval": 21}}, "balancer.interval=21: the weights move after two of them"),
+        ({"adversary": {"every": 7}}, "the generator never moves"),
         ({"losses": {"identity": 1}}, "identity_network is missing"),
         ({"identity_network": "x"}, "no term uses it"),
         ({"losses": {"local": 0, "feature": 0}}, "needs two of the terms pixel, local, feature"),

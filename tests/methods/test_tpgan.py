@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distilgan.data.face_pairs import FacePairs
+from distilgan.errors import UserError
 from distilgan.methods.base import Engine
 from distilgan.methods.draws import Draws
 from distilgan.methods.frontal import patches_of
+from distilgan.methods.identity import IdentityTraining
 from distilgan.methods.tpgan import TPGANTraining
 from tests.methods.faces import batch_of, identity_network, prepared, view_of
-from tests.recipes import tpgan_recipe
+from tests.recipes import identity_recipe, tpgan_recipe
 
 
 def test_the_teachers_terms_by_hand(faces: Path) -> None:
@@ -74,7 +77,11 @@ def test_a_teacher_learns_its_pairs(faces: Path) -> None:
 
 @pytest.mark.parametrize("loss", ["logistic", "wgan"])
 def test_the_critic_learns_what_is_real(faces: Path, loss: str) -> None:
-    recipe = tpgan_recipe(faces, adversary={"loss": loss, "every": 3}, optimiser={"lr": 0.002, "beta1": 0.5})
+    recipe = tpgan_recipe(
+        faces,
+        adversary={"loss": loss, "every": 3, "r1_interval": 2 if loss == "logistic" else 16},
+        optimiser={"lr": 0.002, "beta1": 0.5},
+    )
     method = prepared(recipe)
     batch = batch_of(method)
     reports = [method.step([batch], [Draws(0, 4 * i, 4)]) for i in range(12)]
@@ -97,7 +104,7 @@ def test_the_critics_losses_by_hand(faces: Path) -> None:
     assert terms["r1"].item() == pytest.approx(r1.item(), rel=1e-4)
     assert loss.item() == pytest.approx((logistic + 3.0 / 2 * 4 * r1).item(), rel=1e-5)
 
-    method = prepared(tpgan_recipe(faces, adversary={"loss": "wgan", "penalty": 7.0}))
+    method = prepared(tpgan_recipe(faces, adversary={"loss": "wgan", "penalty": 7.0, "r1_interval": 16}))
     loss, _ = method._critic_loss(real, fake, Draws(0, 0, 3))
     share = Draws(0, 0, 3).uniform(1, 1, 1)
     between = (share * fake + (1 - share) * real).requires_grad_()
@@ -105,3 +112,38 @@ def test_the_critics_losses_by_hand(faces: Path) -> None:
     penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
     scores = method.discriminator(fake).mean() - method.discriminator(real).mean()
     assert loss.item() == pytest.approx((scores + 7 * penalty).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"losses": {"pixel": 0, "gan": 0}}, "losses.pixel, gan and identity are 0: nothing reaches the layers"),
+        (
+            {"losses": {"pixel": 0, "half": 0, "quarter": 0, "symmetry": 1}},
+            "losses.symmetry: takes its sizes' weights from losses.pixel, half and quarter, all 0",
+        ),
+        ({"adversary": {"penalty": 5}}, "adversary.penalty: loss=logistic does not use it"),
+        ({"adversary": {"loss": "wgan", "r1_interval": 16, "real": 0.9}}, "adversary.real: loss=wgan does not use it"),
+        ({"adversary": {"every": 7}}, "adversary.every=7: the run has 6 steps, so the generator never moves"),
+    ],
+)
+def test_recipes_whose_generator_would_learn_nothing(changes: dict[str, Any], message: str, faces: Path) -> None:
+    with pytest.raises(UserError, match=f"^recipe test: {message}"):
+        tpgan_recipe(faces, **changes)
+
+
+def test_sizes_that_no_network_has(faces: Path) -> None:
+    with pytest.raises(UserError, match=r"^data\.resolution=16: must be a power of two, at least 32"):
+        TPGANTraining(tpgan_recipe(faces, data={"resolution": 16}), FacePairs(faces, 16))
+    with pytest.raises(UserError, match=r"^network\.channels has 7 entries; 32 px cannot be halved so often"):
+        IdentityTraining(identity_recipe(faces, network={"channels": [4] * 7}), FacePairs(faces, 32))
+
+
+def test_another_identity_network_stops_a_resumed_run(faces: Path) -> None:
+    """Its term would aim elsewhere from then on."""
+    recipe = tpgan_recipe(faces, losses={"identity": 1.0}, identity_network="any")
+    method = TPGANTraining(recipe, FacePairs(faces, 32), identity_network(faces))
+    state = method.state_dict()
+    method.load_state_dict(state)
+    with pytest.raises(UserError, match="identity_network: its weights changed since this run began"):
+        method.load_state_dict({**state, "identity_sha256": "0"})

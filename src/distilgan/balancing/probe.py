@@ -46,21 +46,21 @@ def norm(x: Gradients) -> Tensor:
     return length
 
 
-def angles(losses: Sequence[Sequence[Tensor | None]], meta: Gradients, scaling: Gradients, own: bool = False) -> Tensor:
-    """h_i = -<u, P g_i> / (‖u‖_P ‖g_i‖_P) for the meta-loss's gradient u, [N] in [-1, 1]; 0 for a gradient that is 0.
+def angles(
+    losses: Sequence[Sequence[Tensor | None]], meta: Gradients, scaling: Gradients, shared: bool = False
+) -> Tensor:
+    """h_i = -<u, P g_i> / (‖u‖_P ‖g_i‖_P) for the meta-loss's gradient u, ‖x‖_P² = <x, P x>: [N] in [-1, 1]; 0 for a g_i of 0.
 
     Args:
-        losses: gradients g_i, None where a loss does not reach. own: ‖u‖ is that of the layers that loss i reaches; otherwise a
-            loss that reaches few of them cannot have a large h.
+        losses: gradients g_i, None where a loss does not reach. shared: only over the parameters that two losses or more reach,
+            if there are any.
     """
-    whole = product(meta, meta, scaling).sqrt()
-    found = []
-    for gradient in losses:
-        g, u, p = (list(x) for x in zip(*_reached(gradient, meta, scaling), strict=True))
-        length = product(u, u, p).sqrt() if own else whole
-        found.append(-product(u, g, p) / (length * product(g, g, p).sqrt()).clamp(min=1e-30))
+    each = [filled(of_one, meta) for of_one in losses]
+    if shared:
+        kept = [i for i, of_one in enumerate(zip(*losses, strict=True)) if sum(g is not None for g in of_one) > 1]
+        kept = kept or list(range(len(meta)))
+        each = [[g[i] for i in kept] for g in each]
+        meta, scaling = [meta[i] for i in kept], [scaling[i] for i in kept]
+    length = product(meta, meta, scaling).sqrt()
+    found = [-product(meta, g, scaling) / (length * product(g, g, scaling).sqrt()).clamp(min=1e-30) for g in each]
     return torch.stack(found).clamp(-1, 1)
-
-
-def _reached(gradient: Sequence[Tensor | None], *others: Gradients) -> list[tuple[Tensor, ...]]:
-    return [(g, *rest) for g, *rest in zip(gradient, *others, strict=True) if g is not None]

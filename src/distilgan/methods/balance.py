@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from distilgan.balancing import DWA, FAMO, Balancer, GradNorm, MetaKD, Seen, Uncertainty, Wants
-from distilgan.balancing.probe import Gradients, adam_scaling, angles, gradients, norm
+from distilgan.balancing.probe import Gradients, adam_scaling, angles, filled, gradients, norm
 from distilgan.losses.frontal import absolute
 from distilgan.methods.draws import Draws
 from distilgan.perception.structural import structural_similarity
 from distilgan.recipe import Balancing, DistillRecipe
-
-_EPOCHS = 20  # of DWA in a run, if its recipe does not say how long one is
 
 
 def build_balancer(recipe: DistillRecipe) -> Balancer | None:
@@ -29,7 +27,7 @@ def build_balancer(recipe: DistillRecipe) -> Balancer | None:
     if b.kind == "uncertainty":
         return Uncertainty(base, b.rate)
     if b.kind == "dwa":
-        return DWA(base, b.interval or max(1, t.images // _EPOCHS), b.temperature)
+        return DWA(base, b.epoch(t.images), b.temperature)
     if b.kind == "gradnorm":
         return GradNorm(base, b.rate, b.alpha, b.every)
     if b.kind == "famo":
@@ -96,15 +94,15 @@ class Balance:
         """
         norms = alignment = after = None
         if self._gradients:
-            each = [[None if g is None else self.mean(g) for g in found] for found in self._gradients]
+            each = [self._mean_of(found) for found in self._gradients]
             self._gradients = []
             sizes = [norm([g for g in found if g is not None]) for found in self._on_shared(each)]
             norms = torch.stack(sizes).double().cpu() * self._base
             if self._wants.alignment:
                 with self._part_of_the_way():
-                    direction = [self.mean(g) for g in meta(self.parameters)]
+                    direction = filled(self._mean_of(meta(self.parameters)), self.parameters)
                 scaling = adam_scaling(self.optimiser, self.parameters)
-                alignment = angles(each, direction, scaling, own=self.section.reach == "own").double().cpu()
+                alignment = angles(each, direction, scaling, self.section.reach == "shared").double().cpu()
         if self._wants.after:
             with torch.no_grad():
                 after = torch.stack([self._of(terms) for terms in again()]).mean(0)
@@ -114,6 +112,15 @@ class Balance:
         """Factors and what moved them, a number for each loss; for the log."""
         named = {"factor": self.balancer.factors.tolist(), **self.balancer.signals()}
         return {key: dict(zip(self.balancer.names, values, strict=True)) for key, values in named.items()}
+
+    def _mean_of(self, found: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Each gradient's mean over processes, all of them in one message."""
+        given = [g for g in found if g is not None]
+        if not given:
+            return list(found)
+        flat = self.mean(torch.cat([g.flatten() for g in given]))
+        parts = iter(torch.split(flat, [g.numel() for g in given]))
+        return [None if g is None else torch.empty_like(g).copy_(next(parts).view_as(g)) for g in found]
 
     def _of(self, terms: Mapping[str, Tensor]) -> Tensor:
         """b_i L_i over all processes, float64 on the CPU."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from distilgan.data.face_pairs import FaceBatch, FaceFeed, FacePairs
 from distilgan.data.images import to_uint8
+from distilgan.errors import UserError
 from distilgan.losses.adversarial import (
     discriminator_logistic,
     discriminator_wasserstein,
@@ -29,6 +31,7 @@ from distilgan.networks.tpgan_discriminator import (
     discriminator_widths,
 )
 from distilgan.networks.tpgan_pathways import smaller
+from distilgan.perception.identity import IdentityFeatures
 from distilgan.recipe import Adversary, Optimiser, Training
 
 Inputs = dict[str, Tensor]
@@ -52,7 +55,7 @@ class FrontalMethod(Method[FaceBatch, TPGAN]):
 
     def __init__(
         self, pairs: FacePairs, adversary: Adversary, optimiser: Optimiser, training: Training, generator: TPGAN,
-        critic_width: float, identity_network: nn.Module | None,
+        critic_width: float, identity_network: IdentityFeatures | None,
     ) -> None:  # fmt: skip
         super().__init__(optimiser, training)
         self.pairs, self.adversary, self.generator = pairs, adversary, generator
@@ -170,6 +173,18 @@ class FrontalMethod(Method[FaceBatch, TPGAN]):
 
     def frozen(self) -> list[nn.Module]:
         return [] if self.identity_network is None else [self.identity_network]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "identity_sha256": self._identity_sha256}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["identity_sha256"] != self._identity_sha256:
+            raise UserError("identity_network: its weights changed since this run began; start over with --fresh")
+        super().load_state_dict(state)
+
+    @property
+    def _identity_sha256(self) -> str | None:
+        return None if self.identity_network is None else self.identity_network.weights
 
     def references(self, batch: FaceBatch) -> list[Tensor]:
         """More rows of the sample grid: the teacher's pictures."""

@@ -26,9 +26,12 @@ class IdentityTraining(Method[FaceBatch, IdentityNetwork]):
         self.pairs = pairs
         self.scale, self.margin = recipe.scale, recipe.margin
         n = recipe.network
-        self.generator = IdentityNetwork(
-            IdentityConfig(recipe.data.resolution, list(n.channels), n.embedding, len(pairs.identities))
-        )
+        people = len(pairs.identities)
+        try:
+            config = IdentityConfig(recipe.data.resolution, list(n.channels), n.embedding, people)
+        except ValueError as error:
+            raise UserError(f"network.{error}") from error
+        self.generator = IdentityNetwork(config)
         self.weights = {"identity": 1.0}
 
     def step(self, batches: list[FaceBatch], draws: list[Draws]) -> Terms:

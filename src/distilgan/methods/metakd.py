@@ -39,6 +39,7 @@ from distilgan.methods.draws import Draws
 from distilgan.methods.frontal import FrontalMethod, Inputs, View, patches_of, sizes_of
 from distilgan.networks.pretrained import network_sha256
 from distilgan.networks.tpgan import PATCHES, TPGAN, TPGANConfig, TPGANOutput, narrowed
+from distilgan.perception.identity import IdentityFeatures
 from distilgan.recipe import FrontalStudent, MetaKDRecipe
 from distilgan.runs import load_model
 
@@ -63,7 +64,9 @@ class Adapters(nn.Module):
 class MetaKDDistillation(FrontalMethod):
     """Teacher beside student; three balanced terms."""
 
-    def __init__(self, recipe: MetaKDRecipe, pairs: FacePairs, identity_network: nn.Module | None = None) -> None:
+    def __init__(
+        self, recipe: MetaKDRecipe, pairs: FacePairs, identity_network: IdentityFeatures | None = None
+    ) -> None:
         self.teacher = load_model(recipe.teacher, TPGAN).requires_grad_(False) if recipe.teacher else None
         like = self.teacher or load_model(str(recipe.like), TPGAN)
         if like.config.resolution != recipe.data.resolution:

@@ -17,26 +17,31 @@ View Synthesis", ICCV 2017, section 3.2.
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import nn
 
 from distilgan.data.face_pairs import FacePairs
+from distilgan.errors import UserError
 from distilgan.losses.frontal import absolute, asymmetry, patches, total_variation
 from distilgan.methods.base import Terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.frontal import FrontalMethod, View, patches_of, sizes_of
 from distilgan.networks.tpgan import TPGAN, tpgan_config
+from distilgan.perception.identity import IdentityFeatures
 from distilgan.recipe import TPGANRecipe
 
 
 class TPGANTraining(FrontalMethod):
     """All of the paper's terms."""
 
-    def __init__(self, recipe: TPGANRecipe, pairs: FacePairs, identity_network: nn.Module | None = None) -> None:
+    def __init__(self, recipe: TPGANRecipe, pairs: FacePairs, identity_network: IdentityFeatures | None = None) -> None:
         n, losses = recipe.network, recipe.losses
         people = len(pairs.identities) if losses.cross_entropy else 0
-        config = tpgan_config(
-            recipe.data.resolution, n.width, n.local_width, fused=n.fused, code=n.code, z_dim=n.z_dim, identities=people
-        )
+        size = recipe.data.resolution
+        try:
+            config = tpgan_config(
+                size, n.width, n.local_width, fused=n.fused, code=n.code, z_dim=n.z_dim, identities=people
+            )
+        except ValueError as error:
+            raise UserError(f"data.{error}") from error
         super().__init__(
             pairs, recipe.adversary, recipe.optimiser, recipe.training, TPGAN(config), n.critic_width, identity_network
         )

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distilgan.networks.conditional import AffineBatchNorm, StatisticsRow, check_halvings, check_positive
+from distilgan.networks.layers import full_precision
 from distilgan.networks.pretrained import Pretrained
 
 
@@ -91,4 +92,5 @@ class IdentityNetwork(Pretrained):
         if not full:
             return direction
         assert self.people is not None
-        return direction, F.linear(direction, F.normalize(self.people.weight.float(), dim=1))
+        with full_precision(direction):  # the margin is a few hundredths of a cosine
+            return direction, F.linear(direction, F.normalize(self.people.weight.float(), dim=1))

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from distilgan.recipe.section import Section
 
 Kind = Literal["fixed", "uncertainty", "dwa", "gradnorm", "famo", "metakd"]
+# What --smoke changes in a section of each kind, so that its weights move in a few steps.
+SMOKE_BALANCER: dict[str, dict[str, int]] = {"metakd": {"every": 2, "warmup": 0}, "dwa": {"interval": 16}}
+_EPOCHS = 20  # of DWA in a run, if its recipe does not say how long one is
 _METAKD = frozenset({
     "signals", "reach", "floor", "entropy", "smoothing", "lookahead", "meta_share", "meta_target", "meta_pixel", "meta_structure",
     "meta_identity",
@@ -51,8 +54,8 @@ class Balancing(Section):
         lt=1,
         description="faces: share of people not trained on, for metakd's meta-loss; null: 0.1 (metakd), 0",
     )
-    reach: Literal["all", "own"] = Field(
-        "all", description="metakd: a loss's angle to the meta-loss is taken over all layers, or those that it reaches"
+    reach: Literal["all", "shared"] = Field(
+        "all", description="metakd: a loss's angle to the meta-loss is over all layers, or those that two losses reach"
     )
     meta_share: float = Field(0.5, gt=0, le=1, description="metakd: size of the meta batch, in batches")
     meta_target: Literal["teacher", "truth"] = Field(
@@ -83,6 +86,25 @@ class Balancing(Section):
         for key in ("held_out", "meta_target", "meta_identity"):
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"balancer.{key}: is for faces; the meta-loss compares pictures of new latents")
+
+    def check_length(self, images: int, batch: int) -> None:
+        """Raise ValueError when a run is over before the factors first move."""
+        steps = -(-images // batch)
+        last = (steps // self.every * self.every - 1) * batch  # images before the last step that metakd looks at
+        if self.kind == "metakd" and last < self.warmup:
+            raise ValueError(
+                f"balancer.every={self.every}, balancer.warmup={self.warmup}: the run has {steps} steps, {images} images, so the "
+                "weights would never move; lower them or lengthen the run"
+            )
+        if self.kind == "dwa" and (steps - 1) * batch < 2 * self.epoch(images):
+            raise ValueError(
+                f"balancer.interval={self.epoch(images)}: the weights move after two of them, and the run has {images} images; "
+                "lower it or lengthen the run"
+            )
+
+    def epoch(self, images: int) -> int:
+        """Images in an epoch of DWA in a run of `images`."""
+        return self.interval or max(1, images // _EPOCHS)
 
     @property
     def share_held_out(self) -> float:

@@ -116,6 +116,16 @@ class BaseRecipe(Section):
         """Whether a schedule is a share of the run's length, which then cannot change."""
         return self.optimiser.decay > 0
 
+    @property
+    def steps(self) -> int:
+        """Of the run."""
+        return -(-self.training.images // self.training.batch)
+
+    def check_critic_steps(self, gan: float, every: int) -> None:
+        """Raise ValueError if the critic learns so often between two steps of the generator that it never moves."""
+        if gan and every > self.steps:
+            raise ValueError(f"adversary.every={every}: the run has {self.steps} steps, so the generator never moves")
+
     def image_sources(self) -> dict[str, str]:
         """Dotted keys that name images to read, with their values."""
         found = {"data.path": self.data.path, "evaluation.data": self.evaluation.data}
@@ -170,6 +180,7 @@ class DistillRecipe(BaseRecipe):
             raise ValueError(f"balancer.kind={kind}: needs two of the terms {', '.join(terms)} with weights above 0")
         if kind == "famo" and self.training.micro_batch:
             raise ValueError("balancer.kind=famo: weighs whole batches; leave training.micro_batch out")
+        self.balancer.check_length(self.training.images, self.training.batch)
         return self
 
     @model_validator(mode="after")

@@ -71,6 +71,14 @@ class Adversary(Section):
     real: float = Field(1.0, gt=0.5, le=1, description="logistic: target for real pictures; 0.9 as published")
     every: int = Field(1, ge=1, description="the generator moves every so many steps, the critic at each")
 
+    @model_validator(mode="after")
+    def _no_idle_option(self) -> Adversary:
+        for key in ("penalty",) if self.loss == "logistic" else ("r1_gamma", "r1_interval", "real"):
+            default = type(self).model_fields[key].default
+            if getattr(self, key) != default:
+                raise ValueError(f"adversary.{key}: loss={self.loss} does not use it; leave it out, or at {default:g}")
+        return self
+
 
 class FrontalLosses(Section):
     """Weights of the terms of frontalization; 0 removes one. All are means over batch, channels and pixels."""
@@ -115,6 +123,11 @@ class TPGANRecipe(BaseRecipe):
             raise ValueError(
                 "losses.pixel, half, quarter and local are 0: nothing says what the frontal face looks like"
             )
+        if not (n.pixel or n.gan or n.identity):
+            raise ValueError("losses.pixel, gan and identity are 0: nothing reaches the layers that make the picture")
+        if n.symmetry and not (n.pixel or n.half or n.quarter):
+            raise ValueError("losses.symmetry: takes its sizes' weights from losses.pixel, half and quarter, all 0")
+        self.check_critic_steps(n.gan, self.adversary.every)
         _check_identity_network(n.identity, self.identity_network)
         return self
 
@@ -183,6 +196,13 @@ class MetaKDRecipe(DistillRecipe):
             raise ValueError("losses.pixel and losses.local are 0: nothing says what the frontal face looks like")
         if n.pixel and not any(n.scales):
             raise ValueError("losses.scales are all 0; set losses.pixel=0 instead")
+        if not n.pixel and n.scales != MetaKDLosses.model_fields["scales"].default:
+            raise ValueError("losses.scales: losses.pixel is 0; leave them out")
+        if not ((n.pixel and n.scales[0]) or n.gan or n.identity):
+            raise ValueError(
+                "losses.pixel at full size, gan and identity are 0: nothing reaches the layers that make the picture"
+            )
+        self.check_critic_steps(n.gan, self.adversary.every)
         if self.teacher is None and n.feature:
             raise ValueError(
                 "teacher is null: then losses.feature must be 0; the other terms take the true frontal face"

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from distilgan.errors import UserError, near_names
+from distilgan.recipe.balancer import SMOKE_BALANCER
 from distilgan.recipe.base import BaseRecipe
 from distilgan.recipe.conditional import BigGANRecipe, TinyGANRecipe
 from distilgan.recipe.frontal import IdentityRecipe, MetaKDRecipe, TPGANRecipe
@@ -66,8 +67,21 @@ def load_recipe(name: str, overrides: list[str] | None = None, smoke: bool = Fal
     packaged_origin, given = _origin(tree), [o.partition("=")[0] for o in overrides or []]
     for override in overrides or []:
         apply_override(tree, override)
+    if smoke:
+        _smoke_balancer(tree, given)
     _forget_origin(tree, packaged_origin, given)
     return parse_recipe(tree, str(path), given)
+
+
+def _smoke_balancer(tree: dict[str, Any], given: list[str]) -> None:
+    """A balancer that is seen to move in a run this short, but for what was given."""
+    method = METHODS.get(str(tree.get("method")))
+    section = tree.get("balancer", {})
+    if method is None or "balancer" not in method.model_fields or not isinstance(section, dict):
+        return
+    kind = section.get("kind", method.model_fields["balancer"].default.kind)
+    changes = {k: v for k, v in SMOKE_BALANCER.get(str(kind), {}).items() if f"balancer.{k}" not in given}
+    merge(tree, {"balancer": changes} if changes else {})
 
 
 def _origin(tree: dict[str, Any]) -> list[Any]:
@@ -112,7 +126,7 @@ def _complaint(error: ValidationError, tree: dict[str, Any]) -> tuple[str, str]:
     if first["type"] == "model_type":
         return key, f"{key}={first['input']!r}: is a section; set one of its keys, {key}.KEY=VALUE"
     message = first["msg"].removeprefix("Value error, ")
-    if not key:
+    if not key or message.startswith(f"{key}."):  # a section's own check names what is wrong in it
         return key, message
     return key, f"{key}={first['input']!r}: {message[0].lower()}{message[1:]}"
 
