@@ -127,12 +127,16 @@ def test_runs_are_measured_on_people_they_have_not_seen(
     page = (run.path / "report.html").read_text()
     assert "people that it has not seen" in page
     assert "Angle by angle" in page
+    card = (run.student / "README.md").read_text()
+    assert "Learnt from 4 people, yaws from -90 to 30 degrees, its teacher's included." in card
+    assert "Loss weights: metakd." in card
+    assert str(tmp_path) not in card.replace(str(teacher.path), "")
     before = (run.path / "metrics.json").stat().st_mtime_ns
     execute(run.recipe, run.path)
     assert (run.path / "metrics.json").stat().st_mtime_ns == before  # nothing is measured twice
     the_file_measures_alike(run, others)
     leak = write_faces(tmp_path / "leak", first=4)
-    changed = metakd_recipe(faces, teacher.path, training={"images": 8}, evaluation={"data": str(leak)})
+    changed = metakd_recipe(faces, teacher.path, evaluation={"data": str(leak)})
     with pytest.raises(UserError, match="identity 004 is in"):
         execute(changed, tmp_path / "third")
     assert not (tmp_path / "third").exists()
@@ -161,6 +165,7 @@ def test_people_whom_teacher_or_judge_know_are_no_test(
     known = json.loads((teacher.student / "config.json").read_text())["people"]
     assert len(known.split()) == 4
     assert "011" not in known  # a person's name is not given away
+    short["balancer"] = {"every": 1}
     changes = {**short, "evaluation": {"data": str(others), "latency_runs": 1}}
     with pytest.raises(UserError, match=r"evaluation\.data=.*teacher has learnt from identity 011 and 3 more"):
         execute(metakd_recipe(faces, teacher.path, **changes), tmp_path / "student")

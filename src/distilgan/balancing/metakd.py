@@ -4,8 +4,8 @@ For losses L_i with base weights b_i it sees, each clipped to ±5,
 
     d_i = log(L_i / E_i),   p_i = log(E_i / L_i⁰),   q_i = log(G_i / mean_j G_j),   τ = share of the run that is over,
 
-E_i and G_i running means of the loss and of ‖∇ b_i L_i‖ on the layers that all losses reach, L_i⁰ the value of E_i at the end of
-the warm-up. A perceptron 3N+1 - 32 - N gives z, and
+E_i and G_i running means of the loss and of ‖∇ b_i L_i‖ on the layers that all losses reach, L_i⁰ the value of E_i at the first
+update. A perceptron 3N+1 - 32 - N gives z, and
 
     a = N ((1 - ρ) softmax(z) + ρ / N),   so that Σ a_i = N and each a_i ≥ ρ;
 
@@ -15,8 +15,13 @@ that the student is not trained on. A step of the student along its losses' grad
     ∂M(θ - η P Σ_i λ_i g_i) / ∂λ_i = -η <∇M, P g_i>,
 
 ∇M taken after the step (`balancer.lookahead`: after how much of it), P the optimiser's own scaling. Only the angle is used,
-h_i = -<∇M, P g_i> / (‖∇M‖_P ‖g_i‖_P) in [-1, 1], since the product itself would ask for the loss with the longest gradient. One
-Adam step on Σ_i h_i a_i + β Σ_i (a_i / N) log a_i follows, and the applied factors move towards a: ā ← 0.7 ā + 0.3 a.
+h_i = -<∇M, P g_i> / (‖∇M‖_P ‖g_i‖_P) in [-1, 1], ‖x‖_P² = <x, P x>: the product itself would ask for the loss with the longest
+gradient. One Adam step on Σ_i ĥ_i a_i + β Σ_i (a_i / N) log a_i follows, ĥ a running mean of h, and the applied factors move
+towards a: ā ← 0.7 ā + 0.3 a.
+
+The derivative holds P fixed. The student's Adam does not: within some 1 / (1 - β₂) steps it divides a parameter's gradients by
+their own new size, so that a weight acts for good only on parameters that another loss moves too, where it turns their
+direction. `balancer.reach=shared` takes the angles over those.
 
 Source: the MetaKD report fixes the three losses, the two signals and that the weights are learnt, not how. This is our reading;
 `docs/metakd.md` says which alternatives were measured.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from distilgan.evaluation.protocol import Result
@@ -61,9 +62,11 @@ def origin(recipe: BaseRecipe, facts: dict[str, Any]) -> list[str]:
     """Lines that say how a network was made, of what, and whose terms apply; `facts` is its config.json."""
     lines = [
         f"- Made by distilgan with the recipe `{recipe.name}`, seed {recipe.seed}, {recipe.training.images} images seen.",
-        f"- Data: `{recipe.data.path}` at {recipe.data.resolution} px.",
+        f"- Data: `{without_folders(recipe.data.path)}` at {recipe.data.resolution} px.",
     ]
     teacher = facts.get("teacher") or (recipe.teacher if isinstance(recipe, DistillRecipe) else None)
+    if isinstance(recipe, DistillRecipe) and teacher and sum(map(bool, recipe.balanced().values())) > 1:
+        lines.append(f"- Loss weights: {recipe.balancer.kind}.")
     if teacher or "pairs" in facts:
         named = f"`{teacher}`" if teacher else "unknown but for its pairs"
         lines.append(f"- Teacher: {named} (its licence: {facts.get('teacher_licence') or 'not recorded'}).")
@@ -73,11 +76,16 @@ def origin(recipe: BaseRecipe, facts: dict[str, Any]) -> list[str]:
     return [*lines, f"- Licence: {terms}."]
 
 
+def without_folders(name: str) -> str:
+    """A set's name as given, but of an absolute path the last part: the rest says nothing to others."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
 def protocol_sentence(result: Result) -> str:
     """How the figures were made, in one sentence."""
     p = result.protocol
     against = (
-        f"{p['reference_images']} images of `{p['reference_data']}` at {p['reference_resolution']} px"
+        f"{p['reference_images']} images of `{without_folders(p['reference_data'])}` at {p['reference_resolution']} px"
         if "reference_data" in p
         else "no data"
     )

@@ -31,13 +31,17 @@ class Balancing(Section):
 
     kind: Kind = Field("fixed", description="fixed: the recipe's weights; the others change them while training")
     lr: float | None = Field(
-        None, gt=0, description="of what learns the factors; null: 0.025 (uncertainty, gradnorm, famo), 0.005 (metakd)"
+        None,
+        gt=0,
+        description="learning rate of the factors; null: 0.005 for metakd, 0.025 for uncertainty, gradnorm and famo",
     )
     every: int = Field(10, ge=1, description="gradnorm, metakd: gradients are looked at every so many steps")
     warmup: int = Field(0, ge=0, description="metakd: images before the factors move")
     interval: int | None = Field(None, ge=1, description="dwa: images in an epoch; null: a twentieth of the run")
     temperature: float = Field(2.0, gt=0, description="dwa: of the softmax over loss ratios")
-    alpha: float = Field(1.5, ge=0, description="gradnorm: how much slow losses are hurried")
+    alpha: float = Field(
+        1.5, ge=0, description="gradnorm: α, how strongly losses that fall slowly are given longer gradients"
+    )
     decay: float = Field(1e-3, ge=0, description="famo: decay of the factors' logits")
     signals: Literal["both", "loss", "gradient", "none", "shuffled"] = Field(
         "both", description="metakd: what the meta-learner sees; shuffled: all that, dealt out at random, a control"
@@ -52,7 +56,7 @@ class Balancing(Section):
         None,
         ge=0,
         lt=1,
-        description="faces: share of people not trained on, for metakd's meta-loss; null: 0.1 (metakd), 0",
+        description="faces: share of people not trained on, for metakd's meta-loss; null: 0.1 for metakd, 0 for others",
     )
     reach: Literal["all", "shared"] = Field(
         "all", description="metakd: a loss's angle to the meta-loss is over all layers, or those that two losses reach"

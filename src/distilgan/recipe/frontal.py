@@ -7,15 +7,29 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from distilgan.recipe.balancer import Balancing, Kind
-from distilgan.recipe.base import BaseRecipe, DistillRecipe, Evaluation
+from distilgan.recipe.base import BaseRecipe, Data, DistillRecipe, Evaluation
 from distilgan.recipe.section import Section
 
 Width = Annotated[int, Field(ge=1, le=2**16)]
 
 
+class FaceData(Data):
+    """Faces with their frontal partners."""
+
+    path: str = Field(
+        min_length=1, description="folder, .zip or table of pairs, files named as in Multi-PIE, or builtin:NAME"
+    )
+    resolution: int = Field(64, ge=8, description="pixels; faces are aligned by their landmarks, or taken as aligned")
+    mirror: bool = Field(False, description="also show each pair flipped left to right")
+    limit: int | None = Field(None, ge=1, description="use no more pairs, those of whole people")
+
+
 class PeopleEvaluation(Evaluation):
     """On whom networks for faces are measured: held-out data must hold other people."""
 
+    data: str | None = Field(
+        None, description="pairs of other people; null: the training pairs, and the report says so"
+    )
     limit: int | None = Field(None, ge=8, description="use no more held-out pairs, those of whole people; null: all")
 
 
@@ -42,6 +56,7 @@ class IdentityRecipe(BaseRecipe):
     smoke: ClassVar[dict[str, Any]] = {"network": {"channels": [8, 8, 16]}}
 
     method: Literal["identity"] = Field(description="train a network that tells people apart")
+    data: FaceData
     network: IdentitySize = IdentitySize()
     scale: float = Field(24.0, gt=0, description="of the cosines in the softmax")
     margin: float = Field(0.2, ge=0, lt=1, description="by which the right person's cosine must be ahead")
@@ -105,6 +120,7 @@ class TPGANRecipe(BaseRecipe):
     }
 
     method: Literal["tpgan"] = Field(description="train a TP-GAN")
+    data: FaceData
     network: FrontalNetwork = FrontalNetwork()
     losses: FrontalLosses = FrontalLosses()
     adversary: Adversary = Adversary()
@@ -173,6 +189,7 @@ class MetaKDRecipe(DistillRecipe):
     }
 
     method: Literal["metakd"] = Field(description="distil a TP-GAN, loss weights learnt or fixed")
+    data: FaceData
     student: FrontalStudent = FrontalStudent()
     losses: MetaKDLosses = MetaKDLosses()
     balancer: LearntBalancing = LearntBalancing()

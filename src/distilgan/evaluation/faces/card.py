@@ -33,13 +33,33 @@ def frontal_card(recipe: FrontalRecipe, result: FrontalResult, facts: dict[str, 
         "```",
         "",
         f"- Takes aligned faces of {size} px in [-1, 1] and five landmarks, gives the face from the front.",
+        *_learnt(facts),
         *origin(recipe, facts),
     ]
+    if recipe.identity_network is not None:
+        lines.append(
+            f"- Identity term: `{recipe.identity_network}`; the terms of its weights may bind what learnt from it."
+        )
     if result.metrics:
-        others = {"teacher": result.teacher, "unturned faces": result.profile, "true faces": result.truth}
-        lines += ["", "## Measured", "", f"| metric | value | {' | '.join(others)} | |", "|---" * 6 + "|"]
+        others = {"unturned faces": result.profile, "true faces": result.truth}
+        others = {"teacher": result.teacher, **others} if result.teacher else others
+        lines += [
+            "",
+            "## Measured",
+            "",
+            f"| metric | value | {' | '.join(others)} | |",
+            "|---" * (3 + len(others)) + "|",
+        ]
         for name, value in result.metrics.items():
             beside = " | ".join(figure(figures.get(name)) for figures in others.values())
             lines.append(f"| {name} | {figure(value)} | {beside} | {MEANING[name]} |")
         lines += ["", f"{protocol_sentence(result)} torch {result.protocol['versions']['torch']}."]
     return "\n".join([*lines, *cost_lines(result.cost)]) + "\n"
+
+
+def _learnt(facts: dict[str, Any]) -> list[str]:
+    """From how many people and which sides; `people` are hashes of their names."""
+    if "people" not in facts:
+        return []
+    sides = f", yaws from {facts['yaw'][0]:g} to {facts['yaw'][1]:g} degrees" if "yaw" in facts else ""
+    return [f"- Learnt from {len(facts['people'].split())} people{sides}, its teacher's included."]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from distilgan.data.face_pairs import FacePairs
 from distilgan.data.images import to_uint8
-from distilgan.evaluation.card import figure
+from distilgan.evaluation.card import figure, without_folders
 from distilgan.evaluation.dynamics import balanced_names, dynamics
 from distilgan.evaluation.faces.measure import FrontalResult, Turn
 from distilgan.evaluation.faces.people import FRONTAL, ByYaw
@@ -114,13 +114,13 @@ def protocol_sentence(result: FrontalResult) -> str:
     judged = ""
     if "gallery" in p:
         judged = (
-            f" Recognised by `{p['identity']}` among {p['gallery']} people, one frontal face each, {p['probes']} probes of other "
-            "moments."
+            f" Identity and rank-1: `{p['identity']}`, a gallery of {p['gallery']} people with one frontal face each, "
+            f"{p['probes']} probes from other moments than the gallery's."
         )
-    held = {True: " held out of training", False: " of the training set", None: ""}[p["held_out"]]
+    held = {True: " who are held out of training", False: " of the training set", None: ""}[p["held_out"]]
     return (
-        f"Means over {p['turned']} of {p['pairs']} pictures of `{p['data']}`, those turned by more than {FRONTAL:g}° or by an "
-        f"unknown angle, of {p['people']} people{held}. PSNR: {p['psnr']}; SSIM: {p['ssim']}; perceptual: features of "
+        f"Means over {p['turned']} of the {p['pairs']} pictures of `{without_folders(p['data'])}`: those turned by {FRONTAL:g}° or more, or by an "
+        f"unknown angle. They show {p['people']} people{held}. PSNR: {p['psnr']}; SSIM: {p['ssim']}; perceptual: features of "
         f"{p['perceptual']}.{judged}"
     )
 
