@@ -6,18 +6,18 @@ Teacher T and student S see the same turned face x (and noise); y is the true fr
     L_pixel = E |S(x) - T(x)|,   L_local = mean over the four patches of E |S_k(x) - T_k(x)|,
     L_feature = mean over the encoders' taps of E (A_l f_l(S) - f_l(T))² / Var f_l(T),
 
-A_l trainable 1x1 convolutions where the widths differ, the variance that over the data. λ = a b: the recipe's weights b times the
-balancer's factors a (see `balancing.metakd`; with balancer.kind=fixed this is conventional distillation). The other terms are not
-balanced: a critic's score and an identity distance say nothing of how much of the teacher has been learnt. The meta-loss is taken
-on people held out of the student's training set:
+A_l trainable 1x1 convolutions where the widths differ, the variance that over 256 training pairs. λ = a b: the recipe's weights b
+times the balancer's factors a (see `balancing.metakd`; with balancer.kind=fixed this is conventional distillation). The other
+terms are not balanced: a critic's score and an identity distance say nothing of how much of the teacher has been learnt. The
+meta-loss is taken on people held out of the student's training set:
 
     M = m₁ E |S(x) - t| + m₂ (1 - SSIM(S(x), t)) + m₃ (1 - cos(f(S(x)), f(t))),   t = T(x) or y.
 
 Without a teacher y takes the place of T(x): the student's architecture, trained on the truth alone.
 
 Source: the MetaKD report (three losses, a meta-learner that sees normalised losses and gradient norms); what it leaves open is
-measured in `docs/metakd.md`. The public code's losses: the local term is the left eye alone, the features' targets pass frozen
-random convolutions, and its meta-learner is never trained.
+measured in `docs/metakd.md`. In the public code that precedes it the local term is the left eye alone, the features' targets pass
+frozen random convolutions, and the meta-learner's optimiser never steps.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ the bottleneck's guess p of the person, the generator minimises
 
     L = L_pixel + L_half + L_quarter + L_local + λ_sym L_symmetry + λ_adv L_gan + λ_ip L_identity + λ_tv L_variation + α L_CE,
     L_pixel = E |ŷ - y| and so at the smaller sizes,   L_local = mean_k E |ŷ_k - y_k|, y_k cropped around y's landmarks,
-    L_symmetry = E |ŷ - mirror(ŷ)| at the three sizes,   L_identity = 1 - E cos(f(ŷ), f(y)), f a fixed identity network,
+    L_symmetry = E |ŷ - mirror(ŷ)|, the three sizes with the weights of their pixel terms,
+    L_identity = 1 - E cos(f(ŷ), f(y)), f a fixed identity network,
     L_variation = total variation of ŷ,   L_CE = cross-entropy of p,
 
 each term with its weight in the recipe and each a mean over batch, channels and pixels. The critic sees y as real, ŷ as fake.

@@ -120,8 +120,8 @@ def protocol_sentence(result: FrontalResult) -> str:
     held = {True: " who are held out of training", False: " of the training set", None: ""}[p["held_out"]]
     return (
         f"Means over {p['turned']} of the {p['pairs']} pictures of `{without_folders(p['data'])}`: those turned by {FRONTAL:g}° or "
-        f"more, or by an unknown angle. They show {p['people']} people{held}. PSNR: {p['psnr']}; SSIM: {p['ssim']}; perceptual: features of "
-        f"{p['perceptual']}.{judged}"
+        f"more, or by an unknown angle. They show {p['people']} people{held}. PSNR: {p['psnr']}; SSIM: "
+        f"{p['ssim']}; perceptual: features of {p['perceptual']}.{judged}"
     )
 
 
