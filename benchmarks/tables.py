@@ -112,9 +112,10 @@ def without(tree: dict[str, Any], mark: str) -> dict[str, Any]:
 
 
 def overhead(tree: dict[str, Any]) -> str:
-    lines = ["| balancer | s a step | against fixed |", "|---|---:|---:|"]
+    lines = ["| balancer | s a step | against fixed | middle half of the rounds |", "|---|---:|---:|---:|"]
     for row in tree["rows"]:
-        lines.append(f"| {row['name']} | {row['seconds_per_step']:.3f} | {row['ratio_to_fixed']:.3f} × |")
+        spread = " to ".join(f"{ratio:.2f}" for ratio in row["middle_half"])
+        lines.append(f"| {row['name']} | {row['seconds_per_step']:.3f} | {row['ratio_to_fixed']:.2f} × | {spread} |")
     return "\n".join(lines)
 
 

@@ -75,7 +75,7 @@ def test_where_each_balanced_loss_reaches(faces: Path, tpgan_teacher: Path) -> N
     common = set.intersection(*reached.values())
     assert common == {n for n in names if re.match(r"local_pathways\.\w+\.conv\d", n)}
     method.step([batch_of(method)], [Draws(0, 0, 4)])
-    assert {names[i] for i in method.balance._shared} == common
+    assert {n for n, kept in zip(names, method.balance._reached(3), strict=True) if kept} == common
     assert not any(n.startswith("global_pathway.rebuild") for n in reached["local"] | reached["feature"])
 
 

@@ -1,4 +1,4 @@
-"""Gradients of several losses, one by one, and how they lie to each other."""
+"""Gradients of several losses, one by one, and how they lie to each other; each is one vector over all parameters, [P]."""
 
 from __future__ import annotations
 
@@ -7,60 +7,36 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-Gradients = list[Tensor]
+
+def gradient(loss: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[bool]]:
+    """∇ loss [P], zeros where it does not reach, and which of the parameters it reaches; the graph is kept."""
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return flat(found, parameters), [g is not None for g in found]
 
 
-def gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor | None]:
-    """∇ loss, None where it does not reach; the graph is kept."""
-    return list(torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True))
+def flat(found: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Tensor:
+    """One vector of all, zeros for None: a network has hundreds of parameters, and what follows is a few products of vectors."""
+    filled = [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+    return torch.cat([x.flatten() for x in filled])
 
 
-def filled(found: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Gradients:
-    """The same with zeros for None."""
-    return [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
-
-
-def adam_scaling(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> Gradients:
-    """P = 1 / (√v̂ + ε) of each number, as Adam scaled its last step; 0 of one that has had no gradient and does not move."""
+def adam_scaling(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> Tensor:
+    """P = 1 / (√v̂ + ε) of each number [P], as Adam scaled its last step; 0 of one that has had no gradient and does not move."""
     group = optimiser.param_groups[0]
     _, beta2 = group["betas"]
     steps = next((float(s["step"]) for s in optimiser.state.values() if "step" in s), 0.0)  # all parameters' alike
-    scales = []
-    for p in parameters:
-        state = optimiser.state.get(p, {})
-        if "exp_avg_sq" not in state:
-            scales.append(torch.zeros_like(p))
-            continue
-        v = state["exp_avg_sq"]
-        scales.append((v > 0) / ((v / (1 - beta2**steps)).sqrt() + group["eps"]))
-    return scales
+    v = flat([optimiser.state.get(p, {}).get("exp_avg_sq") for p in parameters], parameters)
+    scaling: Tensor = (v > 0) / ((v / (1 - beta2**steps)).sqrt() + group["eps"])
+    return scaling
 
 
-def product(first: Gradients, second: Gradients, scaling: Gradients) -> Tensor:
-    """<x, P y>, a scalar in the gradients' device and type."""
-    return torch.stack([s.sum() for s in torch._foreach_mul(torch._foreach_mul(first, scaling), second)]).sum()
-
-
-def norm(x: Gradients) -> Tensor:
-    length: Tensor = torch.stack(torch._foreach_norm(x)).norm()
-    return length
-
-
-def angles(
-    losses: Sequence[Sequence[Tensor | None]], meta: Gradients, scaling: Gradients, shared: bool = False
-) -> Tensor:
-    """h_i = -<u, P g_i> / (‖u‖_P ‖g_i‖_P) for the meta-loss's gradient u, ‖x‖_P² = <x, P x>: [N] in [-1, 1]; 0 for a g_i of 0.
+def angles(losses: Tensor, meta: Tensor, scaling: Tensor) -> Tensor:
+    """h_i = -<u, P g_i> / (‖u‖_P ‖g_i‖_P), ‖x‖_P² = <x, P x>, for the meta-loss's gradient u: [N] in [-1, 1]; 0 for a g_i of 0.
 
     Args:
-        losses: gradients g_i, None where a loss does not reach. shared: only over the parameters that two losses or more reach,
-            if there are any.
+        losses: gradients g_i, [N, P]. meta: u, [P]. scaling: the diagonal of P, [P].
     """
-    each = [filled(of_one, meta) for of_one in losses]
-    if shared:
-        kept = [i for i, of_one in enumerate(zip(*losses, strict=True)) if sum(g is not None for g in of_one) > 1]
-        kept = kept or list(range(len(meta)))
-        each = [[g[i] for i in kept] for g in each]
-        meta, scaling = [meta[i] for i in kept], [scaling[i] for i in kept]
-    length = product(meta, meta, scaling).sqrt()
-    found = [-product(meta, g, scaling) / (length * product(g, g, scaling).sqrt()).clamp(min=1e-30) for g in each]
+    scaled = scaling * meta
+    length = (meta * scaled).sum().sqrt()
+    found = [-(g * scaled).sum() / (length * (g * g * scaling).sum().sqrt()).clamp(min=1e-30) for g in losses]
     return torch.stack(found).clamp(-1, 1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from distilgan.balancing import DWA, FAMO, Balancer, GradNorm, MetaKD, Seen, Uncertainty, Wants
-from distilgan.balancing.probe import Gradients, adam_scaling, angles, filled, gradients, norm
+from distilgan.balancing.probe import adam_scaling, angles, gradient
 from distilgan.losses.frontal import absolute
 from distilgan.methods.draws import Draws
 from distilgan.perception.structural import structural_similarity
@@ -52,9 +52,7 @@ class Balance:
         self.balancer, self.section, self.images = balancer, section, images
         self.parameters: list[Tensor] = list(parameters)
         self.optimiser, self.mean = optimiser, mean
-        self._shared: list[int] | None = (
-            None  # numbers of the parameters that all losses reach, once they were looked at
-        )
+        self._reached_by: list[int] | None = None  # how many losses reach each parameter, once they were looked at
         self._wants, self._seen = Wants(), 0
         self._base = torch.tensor(list(balancer.base.values()), dtype=torch.float64)
 
@@ -67,7 +65,12 @@ class Balance:
         """A step begins; `images` were seen before it."""
         self._wants, self._seen = self.balancer.wants(images), images
         self._losses = torch.zeros_like(self._base)
-        self._gradients: list[list[Tensor | None]] = []
+        self._gradients: Tensor | None = None  # [N, P]
+        self._looked_at = self.parameters
+        if self._reached_by is not None and not self._wants.alignment:
+            self._looked_at = [
+                p for p, kept in zip(self.parameters, self._reached(len(self._base)), strict=True) if kept
+            ]
         self._before: list[Tensor] = []
 
     def weigh(self, terms: Mapping[str, Tensor], parts: int) -> dict[str, float]:
@@ -75,9 +78,11 @@ class Balance:
         losses = self._of(terms)
         self._losses += losses / parts
         if self._wants.norms or self._wants.alignment:
-            found = [gradients(terms[name] / parts, self._looked_at()) for name in self.balancer.names]
-            kept = self._gradients or [[None] * len(found[0])] * len(found)
-            self._gradients = [_sums(old, new) for old, new in zip(kept, found, strict=True)]
+            found = [gradient(terms[name] / parts, self._looked_at) for name in self.balancer.names]
+            each = torch.stack([vector for vector, _ in found])
+            self._gradients = each if self._gradients is None else self._gradients + each
+            if self._reached_by is None:
+                self._reached_by = [sum(flags) for flags in zip(*(reached for _, reached in found), strict=True)]
         return self.balancer.weights(losses)
 
     def before_update(self) -> None:
@@ -86,23 +91,23 @@ class Balance:
             self._before = [p.detach().clone() for p in self.parameters]
 
     def after_update(
-        self, meta: Callable[[Sequence[Tensor]], Gradients], again: Callable[[], Sequence[Mapping[str, Tensor]]]
+        self, meta: Callable[[Sequence[Tensor]], Tensor], again: Callable[[], Sequence[Mapping[str, Tensor]]]
     ) -> None:
         """The student has moved.
 
         `meta` gives the meta-loss's gradient for these parameters, `again` the same micro-batches' terms as they are now.
         """
         norms = alignment = after = None
-        if self._gradients:
-            each = [self._mean_of(found) for found in self._gradients]
-            self._gradients = []
-            sizes = [norm([g for g in found if g is not None]) for found in self._on_shared(each)]
-            norms = torch.stack(sizes).double().cpu() * self._base
+        if self._gradients is not None:
+            each, self._gradients = self.mean(self._gradients), None  # one message for all of them
+            norms = self._on(each, len(self._base)).norm(dim=1).double().cpu() * self._base
             if self._wants.alignment:
                 with self._part_of_the_way():
-                    direction = filled(self._mean_of(meta(self.parameters)), self.parameters)
-                scaling = adam_scaling(self.optimiser, self.parameters)
-                alignment = angles(each, direction, scaling, self.section.reach == "shared").double().cpu()
+                    direction = self.mean(meta(self.parameters))
+                vectors = [each, direction, adam_scaling(self.optimiser, self.parameters)]
+                if self.section.reach == "shared":
+                    vectors = [self._on(x, 2) for x in vectors]
+                alignment = angles(*vectors).double().cpu()
         if self._wants.after:
             with torch.no_grad():
                 after = torch.stack([self._of(terms) for terms in again()]).mean(0)
@@ -113,34 +118,24 @@ class Balance:
         named = {"factor": self.balancer.factors.tolist(), **self.balancer.signals()}
         return {key: dict(zip(self.balancer.names, values, strict=True)) for key, values in named.items()}
 
-    def _mean_of(self, found: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Each gradient's mean over processes, all of them in one message."""
-        given = [g for g in found if g is not None]
-        if not given:
-            return list(found)
-        flat = self.mean(torch.cat([g.flatten() for g in given]))
-        parts = iter(torch.split(flat, [g.numel() for g in given]))
-        return [None if g is None else torch.empty_like(g).copy_(next(parts).view_as(g)) for g in found]
-
     def _of(self, terms: Mapping[str, Tensor]) -> Tensor:
         """b_i L_i over all processes, float64 on the CPU."""
         raw = torch.stack([terms[name].detach().float() for name in self.balancer.names])
         return self.mean(raw).double().cpu() * self._base
 
-    def _looked_at(self) -> list[Tensor]:
-        """The parameters whose gradients are taken: all of them until it is known which the losses share."""
-        if self._shared is None or self._wants.alignment:
-            return self.parameters
-        return [self.parameters[i] for i in self._shared]
+    def _reached(self, losses: int) -> list[bool]:
+        """The parameters that so many losses reach or more; all, if there is no such parameter."""
+        assert self._reached_by is not None
+        kept = [n >= losses for n in self._reached_by]
+        return kept if any(kept) else [True] * len(kept)
 
-    def _on_shared(self, each: list[list[Tensor | None]]) -> list[list[Tensor | None]]:
-        """Of the gradients those on parameters that all losses reach; all, if there is no such parameter."""
-        if self._shared is None:
-            common = [all(g is not None for g in of_one) for of_one in zip(*each, strict=True)]
-            self._shared = [i for i, reached in enumerate(common) if reached] or list(range(len(common)))
-        elif not self._wants.alignment:
-            return each  # no others were looked at
-        return [[found[i] for i in self._shared] for found in each]
+    def _on(self, vectors: Tensor, losses: int) -> Tensor:
+        """Of vectors [..., P] over what was looked at, the numbers of parameters that so many losses reach."""
+        kept = [True] * len(self._looked_at) if self._looked_at is not self.parameters else self._reached(losses)
+        if all(kept):
+            return vectors
+        sizes = torch.tensor([p.numel() for p in self.parameters])
+        return vectors[..., torch.tensor(kept).repeat_interleave(sizes).to(vectors.device)]
 
     @contextmanager
     def _part_of_the_way(self) -> Iterator[None]:
@@ -158,10 +153,6 @@ class Balance:
         finally:
             with torch.no_grad():
                 torch._foreach_copy_(self.parameters, there)
-
-
-def _sums(old: Sequence[Tensor | None], new: Sequence[Tensor | None]) -> list[Tensor | None]:
-    return [a if b is None else b if a is None else a + b for a, b in zip(old, new, strict=True)]
 
 
 def meta_count(b: Balancing, draws: Draws) -> int:

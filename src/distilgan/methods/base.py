@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from distilgan.balancing import Balancer
-from distilgan.balancing.probe import Gradients, filled, gradients
+from distilgan.balancing.probe import gradient
 from distilgan.methods.balance import Balance, build_balancer, statistics_kept
 from distilgan.methods.draws import Draws
 from distilgan.networks.pretrained import Pretrained
@@ -168,9 +168,8 @@ class Method(ABC, Generic[B, G]):
             self._update("generator", report)
             return
 
-        def meta(parameters: Sequence[Tensor]) -> Gradients:
-            parts = [filled(gradients(self.meta_loss(d) / len(draws), parameters), parameters) for d in draws]
-            return [torch.stack(of_one).sum(0) for of_one in zip(*parts, strict=True)]
+        def meta(parameters: Sequence[Tensor]) -> Tensor:
+            return torch.stack([gradient(self.meta_loss(d) / len(draws), parameters)[0] for d in draws]).sum(0)
 
         self.balance.before_update()
         self._update("generator", report)
