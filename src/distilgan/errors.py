@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -29,3 +30,12 @@ def near_names(name: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {', '.join(near)}?"
     return f"; known: {', '.join(names)}"
+
+
+@contextmanager
+def named(key: str, name: str) -> Iterator[None]:
+    """A complaint about what `name` stands for also says which key of a recipe or option gave it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{key}={name}: {str(error).removeprefix(f'{name}: ')}") from error

@@ -210,12 +210,47 @@ def test_wrong_sets_are_refused_in_one_line(faces: Path, tmp_path: Path) -> None
     (faces / "004_01_02_041_07.png").rename(tmp_path / "gone.png")
     refused("004_01_02_041_07.png is not there; paths are relative to the table")
     (faces / TABLE).unlink()
-    (faces / "faces.json").write_text("{}")
+    (faces / "faces.json").write_text('{"what": "poses"}')
     refused("is not finished")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.png").write_bytes(b"x")
     refused("holds no pairs of faces", tmp_path / "empty")
     refused("no such folder", tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a,f,anna,30", "g,f,berta,0"], "f.png is the frontal picture of anna and of berta"),
+        (
+            ["a,f,anna,30", "f,g,berta,0", "g,g,berta,0"],
+            "f.png is the frontal picture of anna, but its own row says berta",
+        ),
+        (["a,f,anna,30", "f,f,anna,-90"], "f.png is a frontal picture, but its own row says yaw -90"),
+    ],
+)
+def test_a_table_that_contradicts_itself(rows: list[str], message: str, tmp_path: Path) -> None:
+    for name in "afg":
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{name}.png")
+    cells = [row.split(",") for row in rows]
+    lines = [f"{profile}.png,{frontal}.png,{person},{yaw}" for profile, frontal, person, yaw in cells]
+    (tmp_path / TABLE).write_text("\n".join(["profile,frontal,identity,yaw", *lines]))
+    with pytest.raises(UserError, match=message):
+        FacePairs(tmp_path, 32)
+    (tmp_path / TABLE).write_text("profile,frontal,identity,yaw\na.png,f.png,anna,30\nf.png,f.png,anna,0\n")
+    assert len(FacePairs(tmp_path, 32)) == 2
+
+
+def test_pictures_without_landmarks_are_aligned_faces(tmp_path: Path) -> None:
+    """A camera's whole frame is none, whose middle would be cut out as the face."""
+    for name, size in (("041", (64, 64)), ("051", (64, 64)), ("190", (640, 480)), ("200", (4, 4))):
+        Image.new("RGB", size).save(tmp_path / f"001_01_01_{name}_07.png")
+    pairs = FacePairs(tmp_path, 32)
+    assert len(pairs) == 2
+    assert pairs.skipped == {
+        "001_01_01_190_07.png": "is 640 x 480 px; aligned faces are square, others need landmarks",
+        "001_01_01_200_07.png": "is 4 x 4 px; no face can be seen in it",
+    }
 
 
 def test_unusable_files_and_missing_partners_are_said(faces: Path) -> None:

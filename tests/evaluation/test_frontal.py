@@ -11,18 +11,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distilgan.data.face_pairs import FacePairs
+from distilgan.data.face_pairs import FacePairs, people_digest
 from distilgan.data.images import to_float
 from distilgan.errors import UserError
 from distilgan.evaluation.dynamics import correlation, dynamics
+from distilgan.evaluation.faces.card import frontal_card
 from distilgan.evaluation.faces.frontalizers import open_frontalizer
-from distilgan.evaluation.faces.measure import FrontalProtocol, evaluate_frontal
+from distilgan.evaluation.faces.measure import FrontalProtocol, FrontalResult, evaluate_frontal
 from distilgan.evaluation.faces.named import evaluate_named, turns_faces
+from distilgan.networks.identity import IdentityConfig, IdentityNetwork
+from distilgan.networks.tpgan import TPGAN
 from distilgan.pipeline import execute
 from distilgan.pipeline.frontal import FrontalKind
 from distilgan.pipeline.identity import IdentityKind
-from distilgan.recipe import AnyRecipe
-from distilgan.runs import Run
+from distilgan.recipe import AnyRecipe, load_recipe
+from distilgan.runs import Run, load_model
 from tests.conftest import write_faces
 from tests.recipes import identity_recipe, metakd_recipe, tpgan_recipe
 
@@ -153,6 +156,13 @@ def the_file_measures_alike(run: Run, data: Path) -> None:
     assert first.protocol["held_out"] is None
     with pytest.raises(UserError, match="give --data"):
         evaluate_named(names[0], None, None, None)
+    for name in names:  # an exported file knows whom it has learnt from, too
+        with pytest.raises(UserError, match=r"--data=.*has learnt from identity 001"):
+            evaluate_named(name, run.recipe.data.path, None, None)
+    with pytest.raises(
+        UserError, match=r"--identity=nobody: no such network; give a run, a folder, builtin:NAME, an \.onnx"
+    ):
+        evaluate_named(names[0], str(data), None, "nobody")
 
 
 def test_people_whom_teacher_or_judge_know_are_no_test(
@@ -190,13 +200,45 @@ def test_correlations_of_weights_and_losses(tmp_path: Path) -> None:
         terms = {name: math.exp(value) for name, value in losses.items()}
         lines.append({"images": i, "terms": terms, "balance": {"factor": factors, "alignment": losses}})
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    page = dynamics(log, ["pixel", "local"])
+    recipe = load_recipe("metakd", ["losses.feature=0"])
+    page = dynamics(log, recipe)
     assert "say nothing" in page
+    assert "signals=shuffled" in page
     assert "-1.00" in page
-    assert all(text in page for text in ("factor on each loss weight", "normalised loss", "angle to the meta-loss"))
+    assert all(text in page for text in ("factor on each loss weight", "normalised loss", "cosine with the meta-loss"))
+    page = dynamics(log, load_recipe("metakd", ["losses.feature=0", "balancer.kind=uncertainty"]))
+    assert "answers to its own loss alone" in page
+    assert "sum is fixed" not in page
+    assert "signals=shuffled" not in page
     fixed = [{k: v for k, v in line.items() if k != "balance"} for line in lines]
     log.write_text("".join(json.dumps(line) + "\n" for line in fixed))
-    page = dynamics(log, ["pixel", "local"])
+    page = dynamics(log, recipe)
     assert "normalised loss" in page
     assert "factor" not in page
-    assert dynamics(log, ["pixel"]) == ""
+    assert dynamics(log, load_recipe("tpgan-faces")) == ""
+
+
+def test_one_person_cannot_be_taken_for_another(faces: Path) -> None:
+    """A gallery of one would give a rank-1 of 1, whatever the picture."""
+    torch.manual_seed(1)
+    network = IdentityNetwork(IdentityConfig(32, [4, 8], 6)).eval()
+    pairs = FacePairs(faces, 32)
+    one = pairs.subset([i for i, row in enumerate(pairs.rows) if row.identity == "001"])
+    figures = evaluate_frontal("it", lambda f, at: f, one, PROTOCOL, identity=network).metrics
+    assert "identity_truth" in figures
+    assert not {"rank1", "identity_other"} & set(figures)
+    assert "rank1" in evaluate_frontal("it", lambda f, at: f, pairs, PROTOCOL, identity=network).metrics
+
+
+def test_a_student_without_a_teacher_has_learnt_from_its_own_people(
+    faces: Path, tmp_path: Path, train: Callable[[AnyRecipe, Path], Run]
+) -> None:
+    others = write_faces(tmp_path / "others", first=11)
+    like = train(tpgan_recipe(others, training={"images": 8}), tmp_path / "like")
+    alone = {"like": str(like.path), "losses": {"feature": 0}, "balancer": {"kind": "fixed"}, "training": {"images": 8}}
+    run = train(metakd_recipe(faces, None, **alone), tmp_path / "alone")
+    facts = json.loads((run.student / "config.json").read_text())
+    assert facts["people"] == people_digest(FacePairs(faces, 32))
+    card = frontal_card(run.recipe, FrontalResult("it"), facts, load_model(run.path, TPGAN))
+    assert f"No teacher; its sizes are shares of those of `{like.path}`" in card
+    assert "teacher's included" not in card

@@ -134,6 +134,57 @@ def test_what_failed_leaves_no_older_result(turn: Frontalizer, tmp_path: Path) -
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["faces.csv"]
 
 
+def test_nothing_that_a_call_has_not_made_is_touched(turn: Frontalizer, tmp_path: Path) -> None:
+    """A person's own pictures lie beside the photographs, or where results would go."""
+    album = tmp_path / "album"
+    album.mkdir()
+    photo(album / "anna.jpg", (64, 64))
+    (album / "broken.jpg").write_bytes(b"no picture")
+    here = turning.provider(album / "anna.jpg", None, True, False)
+    for own in ("anna.png", "anna.steps.png", "broken.png", "faces.csv"):
+        (album / own).write_bytes(b"mine")
+        source = album / ("broken.jpg" if own == "broken.png" else "anna.jpg")
+        with pytest.raises(UserError, match=rf"{own}: is there already, and no"):
+            turned(turn, source, album, here)
+        assert (album / own).read_bytes() == b"mine"
+        (album / own).unlink()
+    assert {p.name for p in album.iterdir()} == {"anna.jpg", "broken.jpg"}
+
+
+def test_calls_share_a_folder_of_results(turn: Frontalizer, tmp_path: Path) -> None:
+    """Each has its lines in the list, and replaces its own results only, also where a new neighbour changes their names."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    photo(folder / "a.jpg", (64, 64)), photo(tmp_path / "b.jpg", (64, 64))
+    here = turning.provider(folder, None, True, False)
+
+    def results() -> dict[str, str]:
+        return {row["image"]: row["result"] for row in csv.DictReader((out / "faces.csv").read_text().splitlines())}
+
+    turned(turn, folder, out, here), turned(turn, tmp_path / "b.jpg", out, here)
+    assert results() == {"a.jpg": "a.png", "b.jpg": "b.png"}
+    photo(folder / "a.webp", (64, 64)), photo(folder / "c.jpg", (64, 64))
+    turned(turn, folder, out, here)
+    assert results() == {"b.jpg": "b.png", "a.jpg": "a.jpg.png", "a.webp": "a.webp.png", "c.jpg": "c.png"}
+    made = {f"{stem}{e}" for stem in ("a.jpg", "a.webp", "b", "c") for e in (".png", ".steps.png")}
+    assert {p.name for p in out.iterdir()} == {*made, "faces.csv"}
+    (folder / "a.jpg").unlink()  # its results stay
+    turned(turn, folder, out, here)
+    assert results() == {"b.jpg": "b.png", "a.jpg": "a.jpg.png", "a.webp": "a.png", "c.jpg": "c.png"}
+
+
+def test_a_killed_call_has_said_which_files_are_its_own(turn: Frontalizer, tmp_path: Path) -> None:
+    path, out = photo(tmp_path / "a.png", (64, 64)), tmp_path / "out"
+    here = turning.provider(path, None, True, False)
+    going = turning.frontalize(turn, path, out, here, None)
+    next(going)
+    listed = (out / "faces.csv").read_text()
+    assert listed.splitlines() == ["image,yaw,made,result,notes", "a.png,,no,a.png,not reached"]
+    going.close()
+    (out / "faces.csv").write_text(listed)  # as a kill would have left it
+    assert not turned(turn, path, out, here)["a.png"].failed
+
+
 def test_the_list_is_written_when_somebody_stops_it(turn: Frontalizer, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -141,7 +192,10 @@ def test_the_list_is_written_when_somebody_stops_it(turn: Frontalizer, tmp_path:
     going = turning.frontalize(turn, folder, tmp_path / "out", turning.provider(folder, None, True, False), None)
     next(going)
     going.close()
-    assert (tmp_path / "out" / "faces.csv").read_text().splitlines() == ["image,yaw,made,notes", "a.png,,yes,"]
+    assert (tmp_path / "out" / "faces.csv").read_text().splitlines() == [
+        "image,yaw,made,result,notes",
+        "a.png,,yes,a.png,",
+    ]
 
 
 def test_crops_that_are_none(turn: Frontalizer, tmp_path: Path) -> None:
@@ -149,17 +203,26 @@ def test_crops_that_are_none(turn: Frontalizer, tmp_path: Path) -> None:
     folder.mkdir()
     photo(folder / "wide.png", (100, 60)), photo(folder / "dot.png", (4, 4)), photo(folder / "small.png", (20, 20))
     found = turned(turn, folder, tmp_path / "out", turning.provider(folder, None, True, False))
-    assert "is 100 x 60 px; aligned crops are square" in found["wide.png"].notes[0]
-    assert "is 4 px wide" in found["dot.png"].notes[0]
+    assert "is 100 x 60 px; aligned faces are square" in found["wide.png"].notes[0]
+    assert "is 4 x 4 px; no face can be seen in it" in found["dot.png"].notes[0]
     assert found["small.png"].notes == ("enlarged 3.2 times",)
 
 
 def test_exchanged_sides_are_said(turn: Frontalizer, tmp_path: Path) -> None:
+    """Of eyes or mouth corners, by which no head looks otherwise than the other says; and points that are no face's."""
     path = photo(tmp_path / "face.png")
-    landmarks(tmp_path / TABLE, {"face.png": (FACE + 60)[[1, 0, 2, 4, 3]]})
-    found = turned(turn, path, tmp_path / "out", turning.provider(path, None, False, False))["face.png"]
-    assert found.failed
-    assert "left and right are exchanged" in found.notes[0]
+    line = FACE.copy()
+    line[:, 0] = 64
+    for points, text in (
+        (FACE[[1, 0, 2, 4, 3]], "left and right eyes are exchanged"),
+        (FACE[[1, 0, 2, 3, 4]], "left and right eyes are exchanged"),
+        (FACE[[0, 1, 2, 4, 3]], "left and right mouth corners are exchanged"),
+        (line, "eyes, nose and mouth lie on one line"),
+    ):
+        landmarks(tmp_path / TABLE, {"face.png": points + 60})
+        found = turned(turn, path, tmp_path / "out", turning.provider(path, None, False, False))["face.png"]
+        assert found.failed
+        assert text in found.notes[0]
 
 
 def test_a_picture_does_not_take_another_ones_landmarks(turn: Frontalizer, tmp_path: Path) -> None:
@@ -170,6 +233,17 @@ def test_a_picture_does_not_take_another_ones_landmarks(turn: Frontalizer, tmp_p
     table = landmarks(tmp_path / "points.csv", {"in/f.png": FACE + 60, "elsewhere/g.png": FACE + 60})
     found = turned(turn, folder, tmp_path / "out", turning.provider(folder, table, False, False))
     assert {name: t.failed for name, t in found.items()} == {"f.png": False, "sub/f.png": True, "g.png": False}
+
+
+def test_names_in_a_table_as_other_systems_write_them(turn: Frontalizer, tmp_path: Path) -> None:
+    """As seen from IN, with backslashes, with accents composed or not."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    photo(folder / "sub" / "f.png"), photo(folder / "e\u0301.png")
+    (tmp_path / "tables").mkdir()
+    table = landmarks(tmp_path / "tables" / "points.csv", {"sub\\f.png": FACE + 60, "\u00e9.png": FACE + 60})
+    found = turned(turn, folder, tmp_path / "out", turning.provider(folder, table, False, False))
+    assert [t.failed for t in found.values()] == [False, False]
 
 
 def test_a_photograph_on_its_side_is_said(turn: Frontalizer, tmp_path: Path) -> None:

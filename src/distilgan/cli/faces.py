@@ -22,7 +22,12 @@ def frontalize(
             help="Table of eyes, nose, mouth corners; default: pairs.csv beside the photos.", show_default=False
         ),
     ] = None,
-    aligned: Annotated[bool, typer.Option("--aligned", help="The photos are aligned crops already.")] = False,
+    aligned: Annotated[
+        bool,
+        typer.Option(
+            "--aligned", help="The photos are aligned crops, whose landmarks are where a frontal face has them."
+        ),
+    ] = False,
     detect: Annotated[bool, typer.Option("--detect", help="Find faces with facenet-pytorch's weights.")] = False,
     device: Device = "cpu",
 ) -> None:

@@ -94,6 +94,7 @@ def _evaluate_frontal(
 
     from distilgan.evaluation.card import figure
     from distilgan.evaluation.faces.named import evaluate_named
+    from distilgan.evaluation.faces.report import protocol_sentence
 
     result = evaluate_named(source, data, teacher, identity, device)
     if json:
@@ -106,6 +107,7 @@ def _evaluate_frontal(
         ]
         print(f"{name:20} {figure(value):>10}   {'   '.join(beside)}")
     print_costs(result.cost)
+    print(protocol_sentence(result).replace("`", ""))
 
 
 def profile(

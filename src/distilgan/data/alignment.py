@@ -23,7 +23,11 @@ MOUTH_AT = 88 / 128
 """And of the mouth's."""
 CUT_OFF = 0.25
 """Share of an aligned face that may lie beyond the photograph's border."""
-_CROSSED = 0.1  # distance by which left and right may be exchanged, in distances from eyes to mouth
+_CROSSED = (
+    0.2  # distance by which left and right may be exchanged, in distances from eyes to mouth; 0.02 in rendered profiles
+)
+_FLAT = 0.25  # of the length that `estimated_yaw` takes the direction of: 0 for points on one line, 0.5 and up in rendered faces
+_LEAST = 8  # px of a picture's side
 _APART = (
     0.27  # distance of the eyes, in distances from eyes to mouth, from which on they are levelled: yaw up to about 65°
 )
@@ -32,6 +36,19 @@ _UNMOVED = 0.3  # pixels: a face as near as this to its place is not resampled
 _FINEST = 8  # samples of each pixel along a side, at most
 
 Array = npt.NDArray[np.float64]
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise ValueError for a picture in which no face can be seen."""
+    if min(width, height) < _LEAST:
+        raise ValueError(f"is {width} x {height} px; no face can be seen in it")
+
+
+def check_crop(width: int, height: int) -> None:
+    """Raise ValueError for a picture that cannot be an aligned face."""
+    check_size(width, height)
+    if width != height:
+        raise ValueError(f"is {width} x {height} px; aligned faces are square, others need landmarks")
 
 
 @dataclass(frozen=True)
@@ -82,11 +99,15 @@ def estimated_yaw(landmarks: Array) -> float:
     On a head the eyes are 0.87 of the distance from eyes to mouth apart, and the nose tip lies 0.40 of it before them: seen from
     the side the first shrinks with the cosine and the second appears with the sine. Both numbers are means over rendered heads.
     """
-    turn = Similarity(1.0, -roll(landmarks), np.zeros(2))
-    points = turn.forward(landmarks)
-    eyes, drop = points[:2].mean(0), points[3:].mean(0)[1] - points[:2].mean(0)[1]
-    ahead, apart = (points[2, 0] - eyes[0]) / drop, (points[1, 0] - points[0, 0]) / drop
-    return math.degrees(math.atan2(ahead / _NOSE_AHEAD, max(apart, 0.0) / _EYES_APART))
+    ahead, apart = _turn(Similarity(1.0, -roll(landmarks), np.zeros(2)).forward(landmarks))
+    return math.degrees(math.atan2(ahead, max(apart, 0.0)))
+
+
+def _turn(level: Array) -> tuple[float, float]:
+    """Sine and cosine of the yaw, as the landmarks of an upright head say."""
+    eyes = level[:2].mean(0)
+    drop = level[3:].mean(0)[1] - eyes[1]
+    return (level[2, 0] - eyes[0]) / drop / _NOSE_AHEAD, (level[1, 0] - level[0, 0]) / drop / _EYES_APART
 
 
 def similarity(landmarks: Array, resolution: int) -> Similarity:
@@ -102,9 +123,14 @@ def similarity(landmarks: Array, resolution: int) -> Similarity:
             "eyes and mouth are in one place; is the order left eye, right eye, nose, mouth's left, right?"
         )
     level = Similarity(1 / drop, -roll(landmarks), np.zeros(2)).forward(landmarks)
-    if min(level[0, 0] - level[1, 0], level[3, 0] - level[4, 0]) > _CROSSED:
+    for what, first, second in (("eyes", 0, 1), ("mouth corners", 3, 4)):
+        if level[first, 0] - level[second, 0] > _CROSSED:
+            raise ValueError(
+                f"left and right {what} are exchanged in its landmarks: they are the picture's, not the person's"
+            )
+    if math.hypot(*_turn(level)) < _FLAT:
         raise ValueError(
-            "left and right are exchanged in its landmarks: they are those of the picture, not the person's"
+            "eyes, nose and mouth lie on one line; is the order left eye, right eye, nose, mouth's left, right?"
         )
     move = Similarity((MOUTH_AT - EYES_AT) * resolution / drop, -roll(landmarks), np.zeros(2))
     return replace(move, shift=np.array([resolution / 2, EYES_AT * resolution]) - move.forward(eyes))
@@ -119,6 +145,7 @@ def align(photograph: Tensor, landmarks: Array, resolution: int) -> Aligned:
         ValueError: landmarks outside the photograph, or those of no face.
     """
     height, width = photograph.shape[1:]
+    check_size(width, height)
     for x, y in landmarks:
         if not (0 <= x <= width and 0 <= y <= height):
             raise ValueError(f"landmark ({x:g}, {y:g}) lies outside the picture of {width} x {height} px")

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from distilgan.data.alignment import CUT_OFF, align, estimated_yaw
+from distilgan.data.alignment import CUT_OFF, align, check_crop, estimated_yaw
 from distilgan.data.archives import builtin_path
 from distilgan.data.face_rows import find_pairs
 from distilgan.data.face_table import FaceRow
@@ -187,6 +187,11 @@ class FacePairs(Dataset[tuple[Tensor, ...]]):
             return None
         points = self._landmarks.get(name)
         if points is None:
+            try:
+                check_crop(*rgb.size)
+            except ValueError as error:
+                self.skipped[name] = str(error)
+                return None
             return pixels_of(fit_square(rgb, self.resolution)), template(self.resolution)
         try:
             aligned = align(pixels_of(rgb), np.asarray(points, np.float64), self.resolution)

@@ -12,6 +12,7 @@ from distilgan.data.face_table import TABLE, FaceRow, read_table
 from distilgan.data.multipie import FRONTAL, PictureName, parse_name
 from distilgan.errors import UserError
 
+_FRONTAL = 15.0  # degrees by which a frontal picture may be turned
 _MANIFEST = "faces.json"  # of sets that `distilgan data` renders
 FOLDERS = ("profile", "frontal")
 
@@ -84,7 +85,8 @@ def _table_in(files: Folder | Zip, path: Path) -> str | None:
     below = [n for n in files.names if PurePosixPath(n).name == TABLE and not is_hidden(n)]
     if len(below) > 1:
         raise UserError(f"{path}: holds several sets, {below[0]} and {below[1]}; give one of them")
-    if not below and any(PurePosixPath(n).name == _MANIFEST for n in files.names):
+    manifest = next((n for n in files.names if PurePosixPath(n).name == _MANIFEST), None)
+    if not below and manifest is not None and b"poses" in files.read(manifest):
         raise UserError(f"{path}: is not finished (no {TABLE}); give the command that makes it again")
     return below[0] if below else None
 
@@ -108,6 +110,7 @@ def _of_table(files: Folder | Zip, table: str, where: Path) -> Pairs:
     for row in rows:
         _check_names(row, where)
         placed.append(FaceRow(found(row.profile), found(row.frontal), row.identity, row.yaw, row.landmarks))
+    _check_partners(placed, where)
     _check_landmarks(placed, where)
     return Pairs(files, placed)
 
@@ -142,6 +145,27 @@ def _check_names(row: FaceRow, where: Path) -> None:
             f"{where}: {row.frontal} is the frontal partner of {row.profile}, but its name says subject {frontal.subject}, camera "
             f"{frontal.camera}; mend one of them"
         )
+
+
+def _check_partners(rows: list[FaceRow], where: Path) -> None:
+    """A frontal picture is one person's, and its own row must not say otherwise."""
+    person, own = dict[str, str](), {row.profile: row for row in rows}
+    for row in rows:
+        other = person.setdefault(row.frontal, row.identity)
+        if other != row.identity:
+            raise UserError(
+                f"{where}: {row.frontal} is the frontal picture of {other} and of {row.identity}; mend one of them"
+            )
+        frontal = own.get(row.frontal, row)
+        if frontal.identity != row.identity:
+            raise UserError(
+                f"{where}: {row.frontal} is the frontal picture of {row.identity}, but its own row says {frontal.identity}; mend "
+                "one of them"
+            )
+        if frontal.profile == row.frontal and frontal.yaw is not None and abs(frontal.yaw) > _FRONTAL:
+            raise UserError(
+                f"{where}: {row.frontal} is a frontal picture, but its own row says yaw {frontal.yaw:g}; mend one of them"
+            )
 
 
 def _check_landmarks(rows: list[FaceRow], where: Path) -> None:

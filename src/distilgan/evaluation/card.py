@@ -70,6 +70,10 @@ def origin(recipe: BaseRecipe, facts: dict[str, Any]) -> list[str]:
     if teacher or "pairs" in facts:
         named = f"`{teacher}`" if teacher else "unknown but for its pairs"
         lines.append(f"- Teacher: {named} (its licence: {facts.get('teacher_licence') or 'not recorded'}).")
+    elif isinstance(recipe, DistillRecipe) and recipe.like:
+        lines.append(
+            f"- No teacher; its sizes are shares of those of `{recipe.like}`, whose figures stand beside its own."
+        )
     if "pairs" in facts:
         lines.append(f"- Pairs: a store with the identity {facts['pairs'][:16]}.")
     terms = recipe.licence or "not recorded; a student inherits the terms of its teacher and data"

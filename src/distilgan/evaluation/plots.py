@@ -18,7 +18,7 @@ def line_plot(title: str, series: dict[str, list[tuple[float, float]]], width: i
     y0, y1 = (y0 - 0.5, y1 + 0.5) if y0 == y1 else (y0 - 0.04 * (y1 - y0), y1 + 0.04 * (y1 - y0))
     x1 = x1 if x1 > x0 else x0 + 1
     labels = [f"{name} {line[-1][1]:.3g}" for name, line in series.items()]
-    left, right, bottom = 52, 8, 24
+    left, right, bottom = 52, 20, 24
     places = _places(labels, left, width)
     top = 12 + places[-1][1]
 

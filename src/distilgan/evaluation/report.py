@@ -13,7 +13,7 @@ from torch import Tensor
 from distilgan.data.grid import real_row
 from distilgan.data.images import ImageSet, to_uint8
 from distilgan.evaluation.card import figure, protocol_sentence
-from distilgan.evaluation.dynamics import balanced_names, dynamics
+from distilgan.evaluation.dynamics import dynamics
 from distilgan.evaluation.page import boxes, cost_table, curves, picture_rows, saved, table_row, write_page
 from distilgan.evaluation.protocol import Result
 from distilgan.evaluation.sources import class_turns
@@ -84,7 +84,7 @@ def write_report(
         truncation = result.protocol.get("teacher_truncation")
         painters.insert(0, _Painter("teacher", teacher, painters[0].truncation if truncation is None else truncation))
     by_class = [_class_pictures(painters, result, recipe.seed), _class_table(result)] if student.num_classes else []
-    moved = dynamics(log, balanced_names(recipe))
+    moved = dynamics(log, recipe)
     sections = [
         ("", _facts(result)),
         (

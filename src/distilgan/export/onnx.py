@@ -23,7 +23,7 @@ from distilgan.networks.tpgan import TPGAN
 from distilgan.onnx_session import PREFIX, open_session
 
 _FILES = ("model.onnx", "mapping.onnx", "synthesis.onnx", "export.json")
-_CARRIED = ("yaw",)
+_CARRIED = ("yaw", "people")
 TOLERANCE = 1e-4
 """Largest allowed difference from torch: float32 with another summation order gave up to 2e-5 on pictures in [-1, 1]."""
 
@@ -57,7 +57,7 @@ def export_onnx(
     Args:
         network: moved to the CPU, to float32 and eval mode.
         truncation: baked into a generator whose statistics belong to one; others have it as an input.
-        about: its config.json, of which files carry what their users must know: the angles that it learnt from.
+        about: its config.json, of which files carry what their users must know: the angles that it learnt from, and whom.
 
     Raises:
         RunFailed: a file differs from torch by more than `TOLERANCE`; nothing is left behind.

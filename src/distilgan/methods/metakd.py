@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distilgan.data.face_pairs import FaceBatch, FacePairs
-from distilgan.errors import UserError
+from distilgan.errors import UserError, named
 from distilgan.losses.frontal import absolute, identity_distance, normalised_features, patches
 from distilgan.methods.balance import meta_count, meta_distance
 from distilgan.methods.base import Terms
@@ -67,8 +67,10 @@ class MetaKDDistillation(FrontalMethod):
     def __init__(
         self, recipe: MetaKDRecipe, pairs: FacePairs, identity_network: IdentityFeatures | None = None
     ) -> None:
-        self.teacher = load_model(recipe.teacher, TPGAN).requires_grad_(False) if recipe.teacher else None
-        like = self.teacher or load_model(str(recipe.like), TPGAN)
+        key, name = ("teacher", recipe.teacher) if recipe.teacher else ("like", str(recipe.like))
+        with named(key, name):
+            like = load_model(name, TPGAN).requires_grad_(False)
+        self.teacher = like if recipe.teacher else None
         if like.config.resolution != recipe.data.resolution:
             raise UserError(
                 f"data.resolution={recipe.data.resolution}: the teacher's faces are {like.config.resolution} px wide; set "

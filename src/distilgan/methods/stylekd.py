@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distilgan.errors import UserError
+from distilgan.errors import UserError, named
 from distilgan.losses.latent_direction import latent_offsets, sefa_directions, similarity_divergence
 from distilgan.methods.adversarial import AdversarialMethod, Views, first_samples
 from distilgan.methods.balance import meta_count, meta_distance
@@ -175,11 +175,9 @@ class StyleKD(AdversarialMethod):
 
 
 def _load_teacher(recipe: StyleKDRecipe) -> StyleGAN2:
-    key, name = ("teacher", recipe.teacher) if recipe.teacher else ("like", recipe.like)
-    try:
-        model = StyleGAN2.from_pretrained(generator_folder(str(name))).requires_grad_(False)
-    except UserError as error:
-        raise UserError(f"{key}={name}: {str(error).removeprefix(f'{name}: ')}") from error
+    key, name = ("teacher", recipe.teacher) if recipe.teacher else ("like", str(recipe.like))
+    with named(key, name):
+        model = StyleGAN2.from_pretrained(generator_folder(name)).requires_grad_(False)
     if model.config.label_dim:
         raise UserError(f"{key}={name}: is class-conditional; stylekd needs one without classes")
     if model.config.resolution != recipe.data.resolution:

@@ -11,7 +11,7 @@ from torch import Tensor
 from distilgan.data.images import to_float
 from distilgan.data.labels import in_turn
 from distilgan.data.pairs import PairStore
-from distilgan.errors import UserError
+from distilgan.errors import UserError, named
 from distilgan.methods.draws import Draws
 from distilgan.networks.distylegan import DiStyleCritic, DiStyleCriticConfig, DiStyleGAN, DiStyleGANConfig
 from distilgan.networks.generator import ImageGenerator
@@ -114,10 +114,8 @@ class Teaching:
 
 
 def _load_model(key: str, name: str) -> ImageGenerator:
-    try:
+    with named(key, name):
         model = load_model(name, ImageGenerator).requires_grad_(False)
-    except UserError as error:
-        raise UserError(f"{key}={name}: {str(error).removeprefix(f'{name}: ')}") from error
     if not model.num_classes:
         raise UserError(f"{key}={name}: has no classes; tinygan needs a class-conditional one")
     return model

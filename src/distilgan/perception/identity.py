@@ -106,7 +106,11 @@ def open_identity(name: str, folder_of: Callable[[str], Path]) -> IdentityFeatur
             return IdentityFeatures(_Light(network), name, weights_sha256(network))
     if name.endswith(".onnx"):
         return _open_onnx(Path(name))
-    found = IdentityNetwork.from_pretrained(folder_of(name))
+    if not (folder := folder_of(name)).is_dir():
+        raise UserError(
+            f"{name}: no such network; give a run, a folder, builtin:NAME, an .onnx file, or lightcnn-29v2:PATH to weights"
+        )
+    found = IdentityNetwork.from_pretrained(folder)
     return IdentityFeatures(_Ours(found), name, weights_sha256(found))
 
 

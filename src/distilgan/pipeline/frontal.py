@@ -40,7 +40,7 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
         self, data: FacePairs, device: str | torch.device = "cpu", *, weights_follow: bool = False
     ) -> FrontalMethod:
         recipe = self.recipe
-        network = identity_features(recipe.identity_network)
+        network = identity_features(recipe.identity_network, "identity_network")
         if network is not None and not network.learnable:
             raise UserError(
                 f"identity_network={network.name}: no gradient passes an ONNX file; use it as evaluation.identity"
@@ -57,7 +57,7 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
         from distilgan.export.onnx import check_folder, check_packages
 
         open_held_out(self.recipe, data)
-        identity_features(self.recipe.evaluation.identity)
+        identity_features(self.recipe.evaluation.identity, "evaluation.identity")
         build_perceptual(self.recipe.evaluation.perceptual)
         check_packages()
         check_folder(run.path / "export")
@@ -67,7 +67,8 @@ class FrontalKind(Kind[FrontalRecipe, FacePairs]):
 
     def learnt(self, data: FacePairs) -> dict[str, Any]:
         known = data.yaw[~data.yaw.isnan()]
-        facts: dict[str, Any] = {"people": learnt_people(data, self.recipe.compared_with)}
+        teacher = self.recipe.teacher if isinstance(self.recipe, MetaKDRecipe) else None
+        facts: dict[str, Any] = {"people": learnt_people(data, teacher)}
         if not len(known):
             return facts
         first, last = float(known.min()), float(known.max())

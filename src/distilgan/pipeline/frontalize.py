@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from distilgan.data.alignment import CUT_OFF, Array, align, estimated_yaw
+from distilgan.data.alignment import CUT_OFF, Array, align, check_crop, estimated_yaw
 from distilgan.data.archives import EXTENSIONS, files_below, is_hidden
 from distilgan.data.face_rows import decoded
 from distilgan.data.face_table import TABLE, NoLandmarks, Points, read_landmarks
@@ -31,10 +33,11 @@ from distilgan.runs import is_run
 
 Provider = Callable[[Path, Tensor], "Array | None"]
 _SHOWN = 192  # px of a face in the side-by-side picture
-_LEAST = 8  # px of a crop's side
 _ENLARGED = 1.5  # times, from which on it is said
 _ORIENTATION = 0x0112  # EXIF
 REPORT = "faces.csv"
+_COLUMNS = ("image", "yaw", "made", "result", "notes")
+_LEFT, _RIGHT, _NOSE = (0, 220, 60), (60, 140, 255), (255, 60, 60)  # colours of landmarks
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,14 @@ class Turned:
 
     Args:
         yaw: degrees, as its landmarks say; None without them. notes: what a person should know of it. failed: nothing was made.
+        result: file of the frontal face, as seen from the folder of results.
     """
 
     name: str
     yaw: float | None = None
     notes: tuple[str, ...] = ()
     failed: bool = False
+    result: str = ""
 
 
 def photographs(source: Path) -> list[tuple[str, Path]]:
@@ -107,20 +112,35 @@ def _landmarks_in(table: Path) -> dict[str, Points]:
 
 
 def _from_table(table: Path, rows: dict[str, Points], source: Path) -> Provider:
-    """By the path that a row names as seen from the table; else by the file's name, if one picture and one absent row have it."""
-    by_path = {(table.parent / name).resolve(): points for name, points in rows.items()}
-    pictures = Counter(path.name for _, path in photographs(source))
-    absent = [path for path in by_path if not path.exists()]
-    rest = Counter(path.name for path in absent)
-    by_name = {p.name: by_path[p] for p in absent if rest[p.name] == 1 and pictures[p.name] == 1}
+    """By the path that a row names, as seen from the table or from IN; else by the file's name, if one picture and one absent row
+    have it."""
+    pictures = photographs(source)
+    given = {_key(path): path for _, path in pictures}
+    places = (table.parent, source if source.is_dir() else source.parent)
+    by_path, absent = dict[str, Points](), dict[str, list[Points]]()
+    for name, points in rows.items():
+        seen_from = [_key(place / name.replace("\\", "/")) for place in places]
+        here = next((key for key in seen_from if key in given), None)
+        if here is not None:
+            by_path[here] = points
+        elif not any(Path(key).exists() for key in seen_from):
+            absent.setdefault(Path(seen_from[0]).name, []).append(points)
+    alike = Counter(Path(key).name for key in given)
+    by_name = {name: found[0] for name, found in absent.items() if len(found) == 1 and alike[name] == 1}
 
     def landmarks(path: Path, pixels: Tensor) -> Array:
-        found = by_path.get(path.resolve()) or by_name.get(path.name)
+        key = _key(path)
+        found = by_path.get(key) or by_name.get(Path(key).name)
         if found is None:
             raise ValueError(f"{table} has no landmarks for it")
         return np.asarray(found, np.float64)
 
     return landmarks
+
+
+def _key(path: Path) -> str:
+    """One spelling of a path, whose letters systems compose differently."""
+    return unicodedata.normalize("NFC", str(path.resolve()))
 
 
 def _found(detector: FaceDetector, pixels: Tensor) -> Array:
@@ -135,49 +155,83 @@ def frontalize(
 ) -> Iterator[Turned]:
     """Write OUT/NAME.png, the face from the front, and OUT/NAME.steps.png, how it came about; at the end OUT/faces.csv.
 
-    A picture that cannot be used is passed over, and said; what an earlier call made of it is removed.
+    A picture that cannot be used is passed over, and said. What an earlier call made of these pictures is replaced, what it made of
+    others stays; files that no call has made are never touched.
 
     Args:
         yaws: the angles that the network learnt from; None: unknown.
 
     Raises:
-        UserError: `out` lies among the photographs, or is a file or a run.
+        UserError: `out` lies among the photographs, is a file or a run, or has other files by the names of results.
     """
-    done: list[Turned] = []
     pictures = photographs(source)
-    targets = _targets(source, out, pictures)
+    earlier = _earlier(out)
+    targets = _targets(source, out, pictures, {file for t in earlier.values() for file in _files(out, t)})
     out.mkdir(parents=True, exist_ok=True)
+    wanted = {file for files in targets for file in files}
+    done: dict[str, Turned] = {}
+    # A call that is killed has said which files are its own.
+    planned = [
+        Turned(name, notes=("not reached",), failed=True, result=_within(out, files))
+        for (name, _), files in zip(pictures, targets, strict=True)
+    ]
+    _write(out, {**earlier, **{t.name: t for t in planned}})
     try:
         for (name, path), files in zip(pictures, targets, strict=True):
+            stale = _files(out, earlier[name]) if name in earlier else ()
+            for file in {*stale, *files} - (wanted - {*files}):
+                file.unlink(missing_ok=True)
             try:
                 turned = _one(turn, name, path, files, landmarks, yaws)
+                turned = replace(turned, result=_within(out, files))
             except ValueError as error:
                 turned = Turned(name, notes=(str(error),), failed=True)
-                for file in files:
-                    file.unlink(missing_ok=True)
-            done.append(turned)
+            done[name] = turned
             yield turned
     finally:  # also when a user stops it
-        write_atomic(out / REPORT, _table(done).encode(errors="backslashreplace"))
+        taken = {t.result for t in done.values()} - {""}
+        others = {name: t for name, t in earlier.items() if t.result not in taken}
+        _write(out, {**others, **done})
 
 
-def _targets(source: Path, out: Path, pictures: list[tuple[str, Path]]) -> list[tuple[Path, Path]]:
-    """The two files of each photograph, none of which is one itself."""
-    where = out.resolve()
+def _files(out: Path, turned: Turned) -> tuple[Path, ...]:
+    """What was made of a photograph."""
+    return _pair(out, turned.result.removesuffix(".png")) if turned.result else ()
+
+
+def _pair(out: Path, stem: str) -> tuple[Path, Path]:
+    return out / f"{stem}.png", out / f"{stem}.steps.png"
+
+
+def _within(out: Path, files: tuple[Path, Path]) -> str:
+    return files[0].relative_to(out).as_posix()
+
+
+def _targets(source: Path, out: Path, pictures: list[tuple[str, Path]], ours: set[Path]) -> list[tuple[Path, Path]]:
+    """The two files of each photograph, none of which is one itself or anybody else's."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; name a folder")
     if is_run(out):
         raise UserError(f"{out}: is a run; name another folder")
-    if source.is_dir() and where.is_relative_to(source.resolve()):
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise UserError(f"{out}: lies in {source}, whose pictures are turned; name a folder outside it")
-    bare = [str(Path(name).with_suffix("")) for name, _ in pictures]
-    short = [(out / f"{stem}.png", out / f"{stem}.steps.png") for stem in bare]
-    whole = [(out / f"{name}.png", out / f"{name}.steps.png") for name, _ in pictures]
-    for targets in (short, whole):  # names with their endings where those without collide
-        files = [file.resolve() for pair in targets for file in pair]
-        if len(set(files)) == len(files) and not set(files) & {path.resolve() for _, path in pictures}:
-            return targets
-    raise UserError(f"{out}: results would have the names of photographs or of each other; name another folder")
+    stems = [str(Path(name).with_suffix("")) for name, _ in pictures]
+    photos = {path.resolve() for _, path in pictures}
+    while True:  # names with their endings where those without collide
+        targets = [_pair(out, stem) for stem in stems]
+        uses = Counter(file.resolve() for files in targets for file in files)
+        bad = [any(uses[f.resolve()] > 1 or f.resolve() in photos for f in files) for files in targets]
+        longer = [name if clash else stem for stem, clash, (name, _) in zip(stems, bad, pictures, strict=True)]
+        if longer == stems:
+            break
+        stems = longer
+    if any(bad):
+        raise UserError(f"{out}: results would have the names of photographs; name another folder")
+    for files in targets:
+        for file in files:
+            if file not in ours and file.exists():
+                raise UserError(f"{file}: is there already, and no result of an earlier call; name another folder")
+    return targets
 
 
 def _one(
@@ -185,9 +239,11 @@ def _one(
     yaws: tuple[float, float] | None,
 ) -> Turned:  # fmt: skip
     try:
-        with Image.open(path) as image:
-            rotated = image.getexif().get(_ORIENTATION, 1) != 1
-            rgb = to_rgb8(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                rotated = image.getexif().get(_ORIENTATION, 1) != 1
+                rgb = to_rgb8(image)
     except Exception as error:  # Pillow raises many kinds; all mean "not a usable image"
         raise ValueError(f"not a usable image ({complaint(error)})") from error
     pixels, size = pixels_of(rgb), turn.resolution
@@ -197,7 +253,7 @@ def _one(
     if is_grey(pixels):
         notes.append("grey; the network learnt from colour")
     if points is None:
-        _check_crop(rgb)
+        check_crop(*rgb.size)
         enlarged = size / rgb.width
         face, at = pixels_of(fit_square(rgb, size)), template(size)
     else:
@@ -223,12 +279,16 @@ def _one(
 
 
 def steps(photograph: Image.Image, face: Tensor, landmarks: Tensor, frontal: Tensor) -> Image.Image:
-    """photograph | aligned face with its landmarks and patches | frontal face, side by side."""
+    """photograph | aligned face with its landmarks and patches | frontal face, side by side.
+
+    Landmarks on the picture's left are green, on its right blue, the nose's red.
+    """
     size = face.shape[-1]
     scale = max(1, round(_SHOWN / size))
     tall = size * scale
-    small = photograph.copy()
-    small.thumbnail((2 * tall, tall), Image.Resampling.LANCZOS)
+    fit = min(2 * tall / photograph.width, tall / photograph.height)
+    width, height = (max(1, round(side * fit)) for side in photograph.size)
+    small = photograph.resize((width, height), Image.Resampling.LANCZOS)
 
     def enlarged(pixels: Tensor) -> Image.Image:
         return Image.fromarray(pixels.permute(1, 2, 0).numpy()).resize((tall, tall), Image.Resampling.BICUBIC)
@@ -240,8 +300,8 @@ def steps(photograph: Image.Image, face: Tensor, landmarks: Tensor, frontal: Ten
         draw.rectangle(
             (columns[0] * scale, rows[0] * scale, columns[1] * scale - 1, rows[1] * scale - 1), outline=(255, 210, 0)
         )
-    for x, y in (landmarks * scale).tolist():
-        draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=(0, 220, 60))
+    for (x, y), colour in zip((landmarks * scale).tolist(), (_LEFT, _RIGHT, _NOSE, _LEFT, _RIGHT), strict=True):
+        draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
     parts, gap = [small, marked, enlarged(frontal)], 4
     canvas = Image.new("RGB", (sum(p.width for p in parts) + gap * 2, tall), "white")
     left = 0
@@ -262,20 +322,30 @@ def _where(landmarks: Tensor, name: str, size: int) -> tuple[tuple[int, int], tu
     return (int(rows.min()), int(rows.max()) + 1), (int(columns.min()), int(columns.max()) + 1)
 
 
-def _check_crop(rgb: Image.Image) -> None:
-    if rgb.width != rgb.height:
-        raise ValueError(
-            f"is {rgb.width} x {rgb.height} px; aligned crops are square. Of other photographs give --landmarks or --detect"
-        )
-    if rgb.width < _LEAST:
-        raise ValueError(f"is {rgb.width} px wide; no face can be seen in it")
-
-
-def _table(done: list[Turned]) -> str:
+def _write(out: Path, done: dict[str, Turned]) -> None:
+    """The list of what was made."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "yaw", "made", "notes"])
-    for t in done:
-        yaw = "" if t.yaw is None or math.isnan(t.yaw) else f"{t.yaw:.0f}"
-        writer.writerow([t.name, yaw, "no" if t.failed else "yes", "; ".join(t.notes)])
-    return text.getvalue()
+    writer.writerow(_COLUMNS)
+    for t in done.values():
+        yaw = "" if t.yaw is None or math.isnan(t.yaw) else f"{round(t.yaw)}"
+        writer.writerow([t.name, yaw, "no" if t.failed else "yes", t.result, "; ".join(t.notes)])
+    write_atomic(out / REPORT, text.getvalue().encode(errors="backslashreplace"))
+
+
+def _earlier(out: Path) -> dict[str, Turned]:
+    """What the folder's list says of earlier calls, by the photographs' names.
+
+    Raises:
+        UserError: the list is not of this kind.
+    """
+    path = out / REPORT
+    if not path.is_file():
+        return {}
+    rows = list(csv.reader(io.StringIO(path.read_text(errors="replace"), newline="")))
+    if not rows or tuple(rows[0]) != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
+        raise UserError(f"{path}: is there already, and no list of an earlier call; name another folder")
+    return {
+        name: Turned(name, float(yaw) if yaw else None, (notes,) if notes else (), made != "yes", result)
+        for name, yaw, made, result, notes in rows[1:]
+    }

@@ -62,4 +62,5 @@ def _learnt(facts: dict[str, Any]) -> list[str]:
     if "people" not in facts:
         return []
     sides = f", yaws from {facts['yaw'][0]:g} to {facts['yaw'][1]:g} degrees" if "yaw" in facts else ""
-    return [f"- Learnt from {len(facts['people'].split())} people{sides}, its teacher's included."]
+    others = ", its teacher's included" if "teacher" in facts else ""
+    return [f"- Learnt from {len(facts['people'].split())} people{sides}{others}."]

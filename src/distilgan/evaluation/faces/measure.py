@@ -104,6 +104,7 @@ def evaluate_frontal(
         **asdict(protocol),
         "pairs": len(pairs),
         "turned": int(turned(pairs.yaw).sum()),
+        "aligned": not pairs.landmarked,
         "people": len(pairs.identities),
         "versions": versions(),
         "ssim": "Gaussian window 11 px where it fits, sigma 1.5, RGB, in [0, 1]",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from distilgan.data.archives import builtin_path, data_sha256, same_set
 from distilgan.data.face_pairs import FacePairs, check_unseen
-from distilgan.errors import UserError
+from distilgan.errors import UserError, named
 from distilgan.evaluation.cost import costs
 from distilgan.evaluation.faces.frontalizers import Frontalizer, open_frontalizer
 from distilgan.evaluation.faces.measure import FrontalProtocol, FrontalResult, evaluate_frontal
@@ -16,10 +17,12 @@ from distilgan.evaluation.protocol import versions
 from distilgan.files import file_sha256
 from distilgan.networks.pretrained import network_sha256, read_config
 from distilgan.networks.tpgan import TPGAN
-from distilgan.onnx_session import open_session
+from distilgan.onnx_session import open_session, stored_facts
 from distilgan.perception.identity import IdentityFeatures, open_identity
 from distilgan.recipe import FrontalRecipe
 from distilgan.runs import generator_folder, is_run, open_run
+
+_IDENTITY = "evaluation.identity"
 
 
 def protocol_of(recipe: FrontalRecipe) -> FrontalProtocol:
@@ -64,6 +67,7 @@ def evaluate_named(
     else:
         protocol = FrontalProtocol(data=data, resolution=open_frontalizer(name).resolution)
     protocol = replace(protocol, device=device, identity=identity or protocol.identity)
+    identity_features(protocol.identity, "--identity" if identity else _IDENTITY)
     pairs = FacePairs(protocol.data, protocol.resolution, limit=protocol.limit)
     if data is not None:
         for network in (name, teacher, protocol.identity):
@@ -74,19 +78,24 @@ def evaluate_named(
 
 
 def known_people(name: str | None) -> str:
-    """Who a network has learnt from, as its config.json tells; nothing for what has none."""
-    if name is None or name.endswith(".onnx") or name.startswith("lightcnn"):
+    """Who a network has learnt from, as its config.json or exported file tells; nothing for what has none."""
+    if name is None or name.startswith("lightcnn"):
         return ""
+    if name.endswith(".onnx"):
+        return str(json.loads(stored_facts(open_session(Path(name))).get("people", '""')))
     return str(read_config(generator_folder(name)).get("people", ""))
 
 
-def identity_features(name: str | None) -> IdentityFeatures | None:
-    """The identity network of that name.
+def identity_features(name: str | None, key: str) -> IdentityFeatures | None:
+    """The identity network that a recipe's or an option's `key` names.
 
     Raises:
         UserError: no such network.
     """
-    return None if name is None else open_identity(name, generator_folder)
+    if name is None:
+        return None
+    with named(key, name):
+        return open_identity(name, generator_folder)
 
 
 def measure_frontal(
@@ -106,7 +115,7 @@ def measure_frontal(
     for item in (student, master):
         if item is not None and item.resolution != pairs.resolution:
             raise UserError(f"{item.name}: takes faces of {item.resolution} px; the data is read at {pairs.resolution}")
-    result = evaluate_frontal(name, student, pairs, protocol, master, identity_features(protocol.identity))
+    result = evaluate_frontal(name, student, pairs, protocol, master, identity_features(protocol.identity, _IDENTITY))
     items = {"student": student, "teacher": master} if master else {"generator": student}
     items |= {label: open_frontalizer(other) for label, other in (extra_costs or {}).items()}
     result.cost = costs({label: item.costed() for label, item in items.items() if item}, protocol.latency_runs)
@@ -115,7 +124,7 @@ def measure_frontal(
 
 def frontal_hashes(name: str, protocol: FrontalProtocol, teacher: str | None) -> dict[str, Any]:
     """SHA-256 of everything that figures depend on."""
-    identity = identity_features(protocol.identity)
+    identity = identity_features(protocol.identity, _IDENTITY)
     return {
         "student_sha256": _sha256(name),
         "teacher_sha256": _sha256(teacher) if teacher else None,

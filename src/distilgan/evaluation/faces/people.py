@@ -43,14 +43,18 @@ class People:
         """Of what was made of some rows of the pairs, [N] each.
 
         rank1: 1 where the nearest face of the gallery is the right person's, NaN for what is no probe. identity_truth: cosine
-        with the own true frontal face. identity_other: with the nearest of other people in the gallery.
+        with the own true frontal face. identity_other: with the nearest of other people in the gallery. Of one person alone the
+        second: there is nobody to take the face for.
         """
         found, person = self._directions(pictures), self.person[rows]
+        alike = {"identity_truth": (found * self._directions(truth)).sum(1).double()}
+        if len(self.gallery) < 2:
+            return alike
         cosines = (found @ self.gallery.t()).double()
         others = cosines.scatter(1, person[:, None], -1.0)
         return {
             "rank1": torch.where(self.probe[rows], (cosines.argmax(1) == person).double(), float("nan")),
-            "identity_truth": (found * self._directions(truth)).sum(1).double(),
+            **alike,
             "identity_other": others.max(1).values,
         }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from distilgan.data.face_pairs import FacePairs
 from distilgan.data.images import to_uint8
 from distilgan.evaluation.card import figure, without_folders
-from distilgan.evaluation.dynamics import balanced_names, dynamics
+from distilgan.evaluation.dynamics import dynamics
 from distilgan.evaluation.faces.measure import FrontalResult, Turn
 from distilgan.evaluation.faces.people import FRONTAL, ByYaw
 from distilgan.evaluation.page import boxes, cost_table, curves, figures, picture_rows, saved, table_row, write_page
@@ -48,7 +48,7 @@ def write_frontal_report(
     log: Path, card: str,
 ) -> None:  # fmt: skip
     """Write the page of a finished run."""
-    moved = dynamics(log, balanced_names(recipe))
+    moved = dynamics(log, recipe)
     held = {True: "people that it has not seen", False: "people of the training set", None: "the data given"}
     sections = [
         ("", _facts(result)),
@@ -117,11 +117,12 @@ def protocol_sentence(result: FrontalResult) -> str:
             f" Identity and rank-1: `{p['identity']}`, a gallery of {p['gallery']} people with one frontal face each, "
             f"{p['probes']} probes from other moments than the gallery's."
         )
+    aligned = " Without landmarks: taken as aligned." if p.get("aligned") else ""
     held = {True: " who are held out of training", False: " of the training set", None: ""}[p["held_out"]]
     return (
         f"Means over {p['turned']} of the {p['pairs']} pictures of `{without_folders(p['data'])}`: those turned by {FRONTAL:g}° or "
         f"more, or by an unknown angle. They show {p['people']} people{held}. PSNR: {p['psnr']}; SSIM: "
-        f"{p['ssim']}; perceptual: features of {p['perceptual']}.{judged}"
+        f"{p['ssim']}; perceptual: features of {p['perceptual']}.{judged}{aligned}"
     )
 
 
@@ -135,7 +136,9 @@ def _angle_table(result: FrontalResult) -> str:
     for yaw in next((own[n] for n in names), {}):
         cells = []
         for name in names:
-            shown = [figure(others[who][name].get(yaw)) for who in beside[name]]
+            # A face that was not turned is the truth itself.
+            same = {"unturned"} if yaw != "unknown" and abs(float(yaw)) < FRONTAL else set[str]()
+            shown = ["–" if who in same else figure(others[who][name].get(yaw)) for who in beside[name]]
             cells.append(figure(own[name].get(yaw)) + (f" ({'; '.join(shown)})" if shown else ""))
         head.append(table_row("td", f"{yaw}°" if yaw != "unknown" else yaw, *cells))
     return f"<div class='wide'><table>{''.join(head)}</table></div>"
