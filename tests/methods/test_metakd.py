@@ -11,10 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from distilgan.data.archives import builtin_path
+from distilgan.data.face_pairs import FacePairs, people_digest
 from distilgan.errors import UserError
+from distilgan.evaluation.cost import count_macs
 from distilgan.methods.draws import Draws
-from distilgan.methods.metakd import taps
+from distilgan.methods.metakd import student_config, taps
+from distilgan.networks.pretrained import network_sha256, read_config
 from distilgan.networks.tpgan import PATCHES, TPGAN, tpgan_config
+from distilgan.recipe import FrontalStudent, MetaKDRecipe, load_recipe
+from distilgan.runs import load_model
 from tests.conftest import tiny_tpgan
 from tests.methods.faces import batch_of, prepared, view_of
 from tests.recipes import metakd_recipe
@@ -146,10 +152,24 @@ def test_recipes_that_would_do_nothing(changes: dict[str, Any], message: str, fa
 
 
 def test_the_report_student_is_the_published_one() -> None:
-    from distilgan.methods.metakd import student_config
-    from distilgan.recipe import FrontalStudent
-
     student = student_config(tpgan_config(), FrontalStudent(width=1.0, local_width=0.25), 347)
     assert student == tpgan_config(128, 1.0, 0.25)
     with torch.device("meta"):
         assert sum(p.numel() for p in TPGAN(student).parameters()) == 91_832_687
+
+
+def test_the_packaged_student_is_of_the_packaged_teacher() -> None:
+    """A third of its multiply-adds; it knows whom it and its teacher have learnt from, and none of the packaged test people."""
+    teacher = load_model("builtin:poses64-teacher", TPGAN)
+    student = load_model("builtin:poses64-student", TPGAN)
+    facts = {name: read_config(builtin_path(f"builtin:poses64-{name}")) for name in ("teacher", "student")}
+    assert facts["student"]["teacher_sha256"] == network_sha256(teacher)
+    known = {name: set(tree["people"].split()) for name, tree in facts.items()}
+    assert known["teacher"] <= known["student"]
+    tested = FacePairs("builtin:poses64-test.zip", 64)
+    assert not known["student"] & set(people_digest(tested).split())
+    recipe = load_recipe("metakd")
+    assert isinstance(recipe, MetaKDRecipe)
+    assert student.config == student_config(teacher.config, recipe.student, 0)
+    costs = [count_macs(network, **network.sample_inputs(1)) for network in (student, teacher)]
+    assert costs[0] < 0.34 * costs[1]
