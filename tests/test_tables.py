@@ -76,7 +76,12 @@ METAKD = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "expected"), [("stylekd", STYLEKD), ("tinygan", TINYGAN), ("metakd", METAKD)])
+LONG = (["fixed", "metakd", "fixed, local 1, feature 3", "metakd from local 1, feature 3"], METAKD[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("stylekd", STYLEKD), ("tinygan", TINYGAN), ("metakd", METAKD), ("metakd-long", LONG)]
+)
 def test_the_method_tables_have_the_agreed_rows(name: str, expected: tuple[list[str], list[str]]) -> None:
     names, metrics = expected
     rows = {row["name"]: row for row in read(name)["rows"]}

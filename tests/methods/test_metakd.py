@@ -32,7 +32,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(faces: Path, tpgan_t
     assert not list(method.adapters.parameters())  # widths agree: none is needed
     method.generator.load_state_dict(method.teacher.state_dict())
     terms = method.terms(view_of(method), Draws(0, 0, 4))
-    assert {k: float(v) for k, v in terms.items()} == pytest.approx({"pixel": 0, "local": 0, "feature": 0}, abs=1e-10)
+    assert {k: v.item() for k, v in terms.items()} == pytest.approx({"pixel": 0, "local": 0, "feature": 0}, abs=1e-10)
 
 
 def test_the_students_terms_by_hand(faces: Path, tpgan_teacher: Path) -> None:
