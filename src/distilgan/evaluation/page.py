@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,17 @@ def cost_table(costs: dict[str, dict[str, Any]]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def table_row(cell: str, first: str, *rest: object) -> str:
+def with_code(text: str) -> str:
+    """Escaped, what stands between `backticks` as code."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text))
+
+
+def table_row(cell: str, first: str, *rest: object, meaning: str | None = None) -> str:
+    """A line of numbers behind a name, before what they mean."""
     texts = (html.escape(str(x)).replace("_", "_<wbr>") for x in rest)  # a long name must not push columns off the page
     cells = "".join(f"<{cell} class=n>{text}" for text in texts)
-    return f"<tr><{cell}>{html.escape(first)}{cells}</tr>"
+    said = "" if meaning is None else f"<{cell}>{html.escape(meaning)}"
+    return f"<tr><{cell}>{html.escape(first)}{cells}{said}</tr>"
 
 
 def curves(log: Path, plots: Sequence[tuple[str, Sequence[str]]]) -> str:

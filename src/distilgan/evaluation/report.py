@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from distilgan.data.grid import real_row
 from distilgan.data.images import ImageSet, to_uint8
 from distilgan.evaluation.card import figure, protocol_sentence
 from distilgan.evaluation.dynamics import dynamics
-from distilgan.evaluation.page import boxes, cost_table, curves, picture_rows, saved, table_row, write_page
+from distilgan.evaluation.page import boxes, cost_table, curves, picture_rows, saved, table_row, with_code, write_page
 from distilgan.evaluation.protocol import Result
 from distilgan.evaluation.sources import class_turns
 from distilgan.networks.generator import ImageGenerator
@@ -203,5 +201,4 @@ def _metric_table(result: Result) -> str:
         meaning = meaning.replace("the data", "the teacher's pictures") if name.endswith("_teacher") else meaning
         teacher = f"<td class=n>{figure(result.teacher.get(name))}" if taught else ""
         rows.append(f"<tr><td>{name}<td class=n>{figure(value)}{teacher}<td class=dim>{meaning}</tr>")
-    protocol = re.sub("`(.+?)`", r"<code>\1</code>", html.escape(protocol_sentence(result)))
-    return f"<table>{''.join(rows)}</table><p class='dim'>{protocol}</p>"
+    return f"<table>{''.join(rows)}</table><p class='dim'>{with_code(protocol_sentence(result))}</p>"

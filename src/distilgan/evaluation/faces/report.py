@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 
 import torch
@@ -14,7 +13,17 @@ from distilgan.evaluation.card import figure, without_folders
 from distilgan.evaluation.dynamics import dynamics
 from distilgan.evaluation.faces.measure import FrontalResult, Turn
 from distilgan.evaluation.faces.people import FRONTAL, ByYaw
-from distilgan.evaluation.page import boxes, cost_table, curves, figures, picture_rows, saved, table_row, write_page
+from distilgan.evaluation.page import (
+    boxes,
+    cost_table,
+    curves,
+    figures,
+    picture_rows,
+    saved,
+    table_row,
+    with_code,
+    write_page,
+)
 from distilgan.recipe import FrontalRecipe
 
 _PLOTS = (
@@ -99,13 +108,13 @@ def _padded(pictures: Tensor, columns: int) -> Tensor:
 
 def _metric_table(result: FrontalResult) -> str:
     own = "student" if "student" in result.cost else "generator"
-    rows = [table_row("th", "metric", own, *(["teacher"] if result.teacher else []), "unturned", "truth", "")]
+    rows = [table_row("th", "metric", own, *(["teacher"] if result.teacher else []), "unturned", "truth", meaning="")]
     for name, value in result.metrics.items():
         beside = [result.teacher] if result.teacher else []
         others = [figure(figures.get(name)) for figures in (*beside, result.profile, result.truth)]
-        rows.append(table_row("td", name, figure(value), *others, MEANING[name]))
+        rows.append(table_row("td", name, figure(value), *others, meaning=MEANING[name]))
     note = f"{protocol_sentence(result)} Unturned: the faces as they were given. Truth: the true frontal faces."
-    return f"<div class='wide'><table>{''.join(rows)}</table></div><p class='dim'>{html.escape(note)}</p>"
+    return f"<div class='wide'><table>{''.join(rows)}</table></div><p class='dim'>{with_code(note)}</p>"
 
 
 def protocol_sentence(result: FrontalResult) -> str:
