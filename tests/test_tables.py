@@ -50,7 +50,7 @@ def test_tables_are_of_the_packaged_teacher_on_held_out_images(name: str, teache
 
 
 STYLEKD = (
-    ["scratch", "cagc", "published", "default"],
+    ["scratch", "cagc", "published", "default", "default with metakd"],
     ["kid_data", "fid_data", "kid_teacher", "perceptual_teacher"],
 )
 TINYGAN = (
