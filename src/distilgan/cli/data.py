@@ -33,6 +33,23 @@ def data_faces(
         print(render_set(out, count, size, seed, workers, advance))
 
 
+@data_app.command("scenes")
+def data_scenes(
+    out: Annotated[Path, typer.Argument(help="A new folder, or a .zip.")],
+    count: Annotated[int, typer.Option(help="How many landscapes.", min=1)] = 200,
+    size: Annotated[int, typer.Option(help="Height in pixels, 64 to 1024; they are half as wide again.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.", min=0, max=2**53)] = 0,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
+) -> None:
+    """Draw landscapes in flat tones, a style to translate photos into. The same command goes on where it stopped."""
+    from distilgan.data.scenes import render_scenes
+    from distilgan.files import disk_full_is_a_message
+    from distilgan.progress import counter
+
+    with disk_full_is_a_message(out), counter("drawing", count) as advance:
+        print(render_scenes(out, count, size, seed, workers, advance))
+
+
 @data_app.command("poses")
 def data_poses(
     out: Annotated[Path, typer.Argument(help="A new folder, or a .zip.")],

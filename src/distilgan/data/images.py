@@ -211,7 +211,7 @@ class ImageSet:
         """Whether the file starts like a usable image; a set too big for memory is not decoded beforehand."""
         try:
             with Image.open(io.BytesIO(self._source.read(name))) as image:
-                _refuse_tiny(image)
+                refuse_tiny(image)
                 image.verify()
         except Exception as error:
             self._complain(name, error)
@@ -223,7 +223,7 @@ class ImageSet:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 with Image.open(io.BytesIO(self._source.read(name))) as image:
-                    _refuse_tiny(image)
+                    refuse_tiny(image)
                     rgb = fit_square(to_rgb8(image), self.resolution)
             return pixels_of(rgb)
         except Exception as error:  # Pillow raises many kinds; all mean "not a usable image"
@@ -252,7 +252,8 @@ class ImageSet:
         return 8  # none can be read: decoding them says why
 
 
-def _refuse_tiny(image: Image.Image) -> None:
+def refuse_tiny(image: Image.Image) -> None:
+    """Raise ValueError for a picture in which nothing can be seen."""
     if min(image.size) < 2:
         raise ValueError(f"{image.width}x{image.height} pixels is too small")
 

@@ -50,6 +50,16 @@ def discriminator_hinge(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     return F.relu(1 - real_scores.float()).mean() + F.relu(1 + fake_scores.float()).mean()
 
 
+def generator_least_squares(fake_scores: Tensor) -> Tensor:
+    """mean (D(G(x)) - 1)²; value in [0, ∞). Mao et al., "Least Squares GAN", 2017, equation 9 with a = 0, b = c = 1."""
+    return (fake_scores.float() - 1).square().mean()
+
+
+def discriminator_least_squares(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """(mean (D(y) - 1)² + mean D(G(x))²) / 2; value in [0, ∞). Mao et al. 2017, equation 9, halved as in pix2pix and CUT."""
+    return ((real_scores.float() - 1).square().mean() + fake_scores.float().square().mean()) / 2
+
+
 def r1_penalty(real_scores: Tensor, real_images: Tensor) -> Tensor:
     """E ‖∇_x D(x)‖², without γ/2; `real_images` [N, ...] must require grad. Mescheder et al. 2018, equation 9."""
     (gradient,) = torch.autograd.grad(real_scores.sum(), real_images, create_graph=True)

@@ -72,3 +72,7 @@ class Draws:
     def shared_integer(self, low: int, high: int) -> int:
         """One integer in [low, high) that all shares agree on."""
         return int(self._shared.integers(low, high))
+
+    def shared_order(self, count: int) -> Tensor:
+        """A permutation of `count` numbers that all shares agree on."""
+        return torch.from_numpy(self._shared.permutation(count)).to(self.device)

@@ -9,14 +9,19 @@ from distilgan.errors import UserError, near_names
 from distilgan.networks.biggan import BigGAN, BigGANDeep
 from distilgan.networks.distylegan import DiStyleGAN
 from distilgan.networks.identity import IdentityNetwork
+from distilgan.networks.ode_translator import ODETranslator
 from distilgan.networks.pretrained import Pretrained, read_config
+from distilgan.networks.resnet_translator import CUTTranslator
 from distilgan.networks.stylegan2 import StyleGAN2
 from distilgan.networks.tinygan import TinyGAN
 from distilgan.networks.tpgan import TPGAN
 
 FAMILIES: dict[str, type[Pretrained]] = {
-    kind.family: kind for kind in (StyleGAN2, BigGAN, BigGANDeep, TinyGAN, DiStyleGAN, TPGAN, IdentityNetwork)
-}
+    kind.family: kind
+    for kind in (
+        StyleGAN2, BigGAN, BigGANDeep, TinyGAN, DiStyleGAN, TPGAN, IdentityNetwork, CUTTranslator, ODETranslator,
+    )
+}  # fmt: skip
 N = TypeVar("N", bound=Pretrained)
 
 

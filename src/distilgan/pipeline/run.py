@@ -15,7 +15,7 @@ from distilgan.methods.draws import initialisation_seed
 from distilgan.networks.pretrained import Pretrained, read_config
 from distilgan.pipeline.kind import Kind
 from distilgan.pipeline.steps import first_process, say
-from distilgan.recipe import AnyRecipe, IdentityRecipe, MetaKDRecipe, TPGANRecipe
+from distilgan.recipe import AnyRecipe, CUTRecipe, IdentityRecipe, MetaKDRecipe, NijiGANRecipe, TPGANRecipe
 from distilgan.runs import Run, check_run, load_model, start_run
 from distilgan.training.checkpoint import CHECKPOINTS, latest_checkpoint
 from distilgan.training.hardware import Hardware, start_hardware
@@ -32,6 +32,10 @@ def kind_of(recipe: AnyRecipe) -> Kind[Any, Any]:
         from distilgan.pipeline.identity import IdentityKind
 
         return IdentityKind(recipe)
+    if isinstance(recipe, CUTRecipe | NijiGANRecipe):
+        from distilgan.pipeline.translation import TranslationKind
+
+        return TranslationKind(recipe)
     from distilgan.pipeline.latent import LatentKind
 
     return LatentKind(recipe)

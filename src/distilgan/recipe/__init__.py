@@ -9,6 +9,7 @@ from distilgan.recipe.load import (
     AnyRecipe,
     FrontalRecipe,
     LatentRecipe,
+    TranslationRecipe,
     described,
     difference,
     dump_recipe,
@@ -18,6 +19,15 @@ from distilgan.recipe.load import (
     parse_recipe,
 )
 from distilgan.recipe.stylegan import GANRecipe, LatentDirection, Regularisation, StyleKDRecipe, StyleTraining
+from distilgan.recipe.translation import (
+    Contrast,
+    CUTRecipe,
+    NijiGANRecipe,
+    ODEStudent,
+    PatchCritic,
+    SupervisedLosses,
+    UnsupervisedLosses,
+)
 
 __all__ = [
     "METHODS",
@@ -26,7 +36,9 @@ __all__ = [
     "Balancing",
     "BaseRecipe",
     "BigGANRecipe",
+    "CUTRecipe",
     "ConditionalStudent",
+    "Contrast",
     "Critic",
     "DistillRecipe",
     "FrontalRecipe",
@@ -36,13 +48,19 @@ __all__ = [
     "LatentDirection",
     "LatentRecipe",
     "MetaKDRecipe",
+    "NijiGANRecipe",
+    "ODEStudent",
     "Optimiser",
+    "PatchCritic",
     "Regularisation",
     "StyleKDRecipe",
     "StyleTraining",
+    "SupervisedLosses",
     "TPGANRecipe",
     "TinyGANRecipe",
     "Training",
+    "TranslationRecipe",
+    "UnsupervisedLosses",
     "described",
     "difference",
     "dump_recipe",

@@ -92,10 +92,12 @@ class BaseRecipe(Section):
     Attributes:
         verb: the command that runs it.
         smoke: what --smoke changes in it: every part runs, nothing is learnt.
+        powers_of_two: whether its networks need pictures of such a size.
     """
 
     verb: ClassVar[Literal["train", "distill"]]
     smoke: ClassVar[dict[str, Any]] = {}
+    powers_of_two: ClassVar[bool] = True
 
     name: str = Field(description="names the default run folder and the model card")
     description: str = Field("", description="one line for the list of recipes and the report")
@@ -140,7 +142,7 @@ class BaseRecipe(Section):
         t = self.training
         if t.micro_batch and t.batch % t.micro_batch:
             raise ValueError(f"training.batch={t.batch} is not a multiple of training.micro_batch={t.micro_batch}")
-        if self.data.resolution & (self.data.resolution - 1):
+        if self.powers_of_two and self.data.resolution & (self.data.resolution - 1):
             raise ValueError(f"data.resolution={self.data.resolution}: must be a power of two")
         return self
 

@@ -20,11 +20,13 @@ from distilgan.recipe.conditional import BigGANRecipe, TinyGANRecipe
 from distilgan.recipe.frontal import IdentityRecipe, MetaKDRecipe, TPGANRecipe
 from distilgan.recipe.overrides import SMOKE, apply_override, merge, read_yaml
 from distilgan.recipe.stylegan import GANRecipe, StyleKDRecipe
+from distilgan.recipe.translation import CUTRecipe, NijiGANRecipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 LatentRecipe = GANRecipe | StyleKDRecipe | BigGANRecipe | TinyGANRecipe
 FrontalRecipe = TPGANRecipe | MetaKDRecipe
-AnyRecipe = LatentRecipe | FrontalRecipe | IdentityRecipe
+TranslationRecipe = CUTRecipe | NijiGANRecipe
+AnyRecipe = LatentRecipe | FrontalRecipe | IdentityRecipe | TranslationRecipe
 METHODS: dict[str, type[BaseRecipe]] = {
     "gan": GANRecipe,
     "stylekd": StyleKDRecipe,
@@ -33,6 +35,8 @@ METHODS: dict[str, type[BaseRecipe]] = {
     "identity": IdentityRecipe,
     "tpgan": TPGANRecipe,
     "metakd": MetaKDRecipe,
+    "cut": CUTRecipe,
+    "nijigan": NijiGANRecipe,
 }
 _adapter: TypeAdapter[AnyRecipe] = TypeAdapter(Annotated[AnyRecipe, Field(discriminator="method")])
 

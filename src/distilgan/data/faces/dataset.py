@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from distilgan.data.faces.identity import sample_capture, sample_identity
-from distilgan.data.faces.writer import check_size, claim, head_model, pack, run_jobs, save_picture
+from distilgan.data.faces.model import MANIFEST, check_size, head_model
+from distilgan.data.rendered_sets import claim, pack, run_jobs, save_picture
 from distilgan.errors import UserError
 
 RENDERER = 1
@@ -42,11 +43,11 @@ def render_set(
         "seed": seed,
         "licence": "CC0-1.0",
     }
-    folder = claim(out, manifest, growing="count")
+    folder = claim(out, manifest, growing="count", file=MANIFEST)
     run_jobs(_render_one, [(folder, i, size, seed) for i in range(count)], workers, 8, progress)
     if out.suffix == ".zip":
         (folder / "dataset.json").write_text(json.dumps({"labels": None}))
-        pack(folder, out, [*map(picture_name, range(count)), "dataset.json"])
+        pack(folder, out, [MANIFEST, *map(picture_name, range(count)), "dataset.json"])
     return out
 
 

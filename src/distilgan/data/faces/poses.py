@@ -18,8 +18,9 @@ from distilgan.data.face_table import TABLE, FaceRow, write_table
 from distilgan.data.faces.head import Head
 from distilgan.data.faces.identity import Capture, Identity, sample_capture, sample_identity
 from distilgan.data.faces.mesh import Array
-from distilgan.data.faces.writer import check_size, claim, head_model, pack, run_jobs, save_picture
+from distilgan.data.faces.model import MANIFEST, check_size, head_model
 from distilgan.data.multipie import CAMERAS, FRONTAL, PictureName
+from distilgan.data.rendered_sets import claim, pack, run_jobs, save_picture
 from distilgan.errors import UserError
 from distilgan.files import locked
 
@@ -82,7 +83,7 @@ def render_poses(out: Path, what: PoseSet, workers: int = 1, progress: Callable[
         **({"step": what.step} if what.step != PoseSet.step else {}),
         "licence": "CC0-1.0",
     }
-    folder = claim(out, manifest, growing="identities")
+    folder = claim(out, manifest, growing="identities", file=MANIFEST)
     with locked(folder):
         return _render(out, folder, what, workers, progress)
 
@@ -94,7 +95,7 @@ def _render(out: Path, folder: Path, what: PoseSet, workers: int, progress: Call
     rows = [row for found in run_jobs(_render_recording, jobs, workers, 1, tell) for row in found]
     write_table(folder / TABLE, rows)
     if out.suffix == ".zip":
-        pack(folder, out, [TABLE, *(row.profile for row in rows)])
+        pack(folder, out, [MANIFEST, TABLE, *(row.profile for row in rows)])
     return out
 
 

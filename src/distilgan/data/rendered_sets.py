@@ -14,37 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from distilgan.data.faces.head import HeadModel
 from distilgan.errors import UserError
 from distilgan.files import new_file, write_atomic
 from distilgan.processes import in_processes
 
 J = TypeVar("J")
 R = TypeVar("R")
-MANIFEST = "faces.json"
-SIZES = (32, 256)
-
-_model: HeadModel | None = None
 
 
-def head_model() -> HeadModel:
-    """The head model of this process, which takes seconds to load."""
-    global _model
-    if _model is None:
-        _model = HeadModel()
-    return _model
-
-
-def check_size(size: int) -> None:
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise UserError(f"size={size}: rendered faces are {SIZES[0]} to {SIZES[1]} px wide")
-
-
-def claim(out: Path, manifest: dict[str, object], growing: str) -> Path:
+def claim(out: Path, manifest: dict[str, object], growing: str, file: str) -> Path:
     """The folder to write a set into, which may hold a part of it; beside `out` if that is a .zip.
 
     Args:
-        growing: the number in the manifest that may be raised, so that a set is continued.
+        growing: the number in the manifest that may be raised, so that a set is continued. file: the manifest's name.
 
     Raises:
         UserError: an `out` that holds anything else.
@@ -52,7 +34,7 @@ def claim(out: Path, manifest: dict[str, object], growing: str) -> Path:
     if out.exists() and out.suffix == ".zip":
         raise UserError(f"{out} exists already: remove it or choose another name")
     folder = out.with_suffix(".partial") if out.suffix == ".zip" else out
-    path = folder / MANIFEST
+    path = folder / file
     if path.exists():
         found = _read(path)
         other = next((k for k in {**manifest, **found} if k != growing and found.get(k) != manifest.get(k)), None)
@@ -73,9 +55,9 @@ def claim(out: Path, manifest: dict[str, object], growing: str) -> Path:
 
 
 def pack(folder: Path, out: Path, names: Iterable[str]) -> None:
-    """Move the manifest and `names` of a finished folder into the zip `out`."""
+    """Move `names` of a finished folder into the zip `out`."""
     with new_file(out) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for name in [MANIFEST, *names]:
+        for name in names:
             info = zipfile.ZipInfo(name)  # fixed date: the same set is the same file
             archive.writestr(info, (folder / name).read_bytes())
     shutil.rmtree(folder)
