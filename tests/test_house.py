@@ -20,7 +20,7 @@ ALLOWED = {
     "teachers": {"networks", "errors", "files"},
     "methods": {"networks", "losses", "perception", "balancing", "data", *BASE},
     "training": {"networks", "methods", "data", *BASE},
-    "evaluation": {"networks", "perception", "data", *BASE},
+    "evaluation": {"networks", "losses", "perception", "data", "teachers", *BASE},
     "export": {"networks", "perception", "data", "evaluation", *BASE},
 }
 

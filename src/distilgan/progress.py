@@ -96,3 +96,27 @@ def counter(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with RichProgress(*columns, console=console) as bar:
         task = bar.add_task(what, total=total)
         yield lambda n: bar.advance(task, n)
+
+
+@contextmanager
+def steps(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that is told how many are done of how many, shown as a bar on a terminal once it is called."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar, task, last = RichProgress(*columns, console=console), None, time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal task, last
+        if console.is_terminal:
+            if task is None:
+                bar.start()
+                task = bar.add_task(what, total=total)
+            bar.update(task, completed=done, total=total)
+        elif time.monotonic() - last > 10:
+            last = time.monotonic()
+            print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        bar.stop()

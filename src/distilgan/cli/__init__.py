@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from distilgan.cli import faces, generators, training
+from distilgan.cli import faces, generators, training, translation
 from distilgan.cli.data import data_app
 from distilgan.errors import Interrupted, RunFailed, UserError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
 )  # fmt: skip
 for verb in (
     training.recipes, training.distill, training.train, generators.evaluate, generators.profile, generators.sample,
-    generators.export, generators.convert, faces.frontalize,
+    generators.export, generators.convert, faces.frontalize, translation.translate,
 ):  # fmt: skip
     app.command()(verb)
 app.add_typer(data_app, name="data")

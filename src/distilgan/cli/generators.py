@@ -182,7 +182,9 @@ def convert(
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     layout: Annotated[
         str | None,
-        typer.Option(help="huggingface, ajbrock, studiogan or stylegan2; default: recognised.", show_default=False),
+        typer.Option(
+            help="huggingface, ajbrock, studiogan, stylegan2 or cut; default: recognised.", show_default=False
+        ),
     ] = None,
     eps: Annotated[
         float | None,
@@ -191,9 +193,11 @@ def convert(
     licence: Annotated[str, typer.Option(help="Terms of the weights, recorded.")] = "",
 ) -> None:
     """Make a generator's folder of another project's checkpoint."""
+    from distilgan.networks.generator import ImageGenerator
     from distilgan.teachers.convert import convert as convert_checkpoint
 
     network = convert_checkpoint(source, out, layout, eps, licence)
-    print(
-        f"{out}: {network.family}, {network.image_shape[1]} px, {network.num_classes} classes, takes {network.latent.words}"
-    )
+    facts = f"{out}: {network.family}, {network.config.resolution} px"
+    if isinstance(network, ImageGenerator):
+        facts += f", {network.num_classes} classes, takes {network.latent.words}"
+    print(facts)

@@ -258,6 +258,28 @@ def refuse_tiny(image: Image.Image) -> None:
         raise ValueError(f"{image.width}x{image.height} pixels is too small")
 
 
+def read_picture(source: Path | io.BytesIO, most: int | None = None) -> Image.Image:
+    """A picture file as upright RGB.
+
+    Args:
+        most: pixels, beyond which Pillow refuses it as a bomb; None: Pillow's own bound.
+
+    Raises:
+        ValueError: says in one line why it is no usable image.
+    """
+    bound = Image.MAX_IMAGE_PIXELS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            Image.MAX_IMAGE_PIXELS = most or bound
+            with Image.open(source) as image:
+                return to_rgb8(image)
+    except Exception as error:  # Pillow raises many kinds; all mean "not a usable image"
+        raise ValueError(f"not a usable image ({complaint(error)})") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = bound
+
+
 def complaint(error: Exception) -> str:
     """What Pillow has against a file, in one line."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__

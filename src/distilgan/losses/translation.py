@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def haar(image: Tensor) -> tuple[Tensor, Tensor]:
-    """One level of the orthonormal Haar transform: [N, C, H, W] of even sides -> low band [N, C, H/2, W/2], high [N, 3, C, H/2, W/2]."""
+    """One level of the orthonormal Haar transform of [N, C, H, W], sides even: low band [N, C, h, w], high ones [N, 3, C, h, w]."""
     a, b = image[:, :, ::2, ::2], image[:, :, ::2, 1::2]
     c, d = image[:, :, 1::2, ::2], image[:, :, 1::2, 1::2]
     return (a + b + c + d) / 2, torch.stack([a - b + c - d, a + b - c - d, a - b - c + d], 1) / 2

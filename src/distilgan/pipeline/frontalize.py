@@ -19,7 +19,6 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from distilgan.data.alignment import CUT_OFF, Array, align, check_crop, estimated_yaw
-from distilgan.data.archives import EXTENSIONS, files_below, is_hidden
 from distilgan.data.face_rows import decoded
 from distilgan.data.face_table import TABLE, NoLandmarks, Points, read_landmarks
 from distilgan.data.grid import picture_grid
@@ -29,6 +28,7 @@ from distilgan.evaluation.faces.frontalizers import Frontalizer, OnnxFrontalizer
 from distilgan.files import write_atomic
 from distilgan.networks.tpgan import PATCHES, crop, patch_size, template
 from distilgan.perception.mtcnn import FaceDetector, installed
+from distilgan.pipeline.photographs import photographs
 from distilgan.runs import is_run
 
 Provider = Callable[[Path, Tensor], "Array | None"]
@@ -54,22 +54,6 @@ class Turned:
     notes: tuple[str, ...] = ()
     failed: bool = False
     result: str = ""
-
-
-def photographs(source: Path) -> list[tuple[str, Path]]:
-    """(name, path) of a picture, or of all below a folder.
-
-    Raises:
-        UserError: nothing there, or nothing that is named like a picture.
-    """
-    if source.is_file():
-        return [(source.name, source)]
-    if not source.is_dir():
-        raise UserError(f"{source}: no such file or folder")
-    names = [n for n in files_below(source) if Path(n).suffix.lower() in EXTENSIONS and not is_hidden(n)]
-    if not names:
-        raise UserError(f"{source}: holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
-    return [(name, source / name) for name in names]
 
 
 def provider(source: Path, table: Path | None, aligned: bool, detect: bool) -> Provider:

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from distilgan.errors import UserError, near_names
 from distilgan.files import new_folder
-from distilgan.networks.generator import ImageGenerator
+from distilgan.networks.pretrained import Pretrained
 from distilgan.teachers.biggan import from_ajbrock, from_huggingface, from_studiogan
-from distilgan.teachers.layout import Tensors
+from distilgan.teachers.cut import from_cut
+from distilgan.teachers.layout import Tensors, read_state
 from distilgan.teachers.safe_pickle import read_stylegan_pickle
 from distilgan.teachers.stylegan2 import from_stylegan2
 
 # layout -> a tensor that only it has, its reader
-LAYOUTS: dict[str, tuple[str, Callable[..., ImageGenerator]]] = {
+LAYOUTS: dict[str, tuple[str, Callable[..., Pretrained]]] = {
     "huggingface": ("generator.conv_to_rgb.bias", from_huggingface),
     "ajbrock": ("output_layer.2.weight", from_ajbrock),
     "studiogan": ("conv2d5.bias", from_studiogan),
     "stylegan2": ("synthesis.b4.const", from_stylegan2),
+    "cut": ("model.1.weight", from_cut),
 }
 
 
 def convert(
     source: Path, out: Path, layout: str | None = None, eps: float | None = None, licence: str = ""
-) -> ImageGenerator:
+) -> Pretrained:
     """Read the checkpoint `source` (a file, or a folder that holds one) and write the generator's folder `out`.
 
     Args:
@@ -118,39 +116,7 @@ def _clamp(path: Path, attributes: dict[str, Any]) -> float | None:
     return found.pop()
 
 
-def _check_values(path: Path, network: ImageGenerator) -> None:
+def _check_values(path: Path, network: Pretrained) -> None:
     for name, value in network.state_dict().items():
         if not torch.isfinite(value).all() or (name.endswith("running_var") and (value < 0).any()):
             raise UserError(f"{path}: damaged, as its numbers give {name} that is not finite or a negative variance")
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or of one that torch.save wrote, without executing code from it.
-
-    Raises:
-        UserError: not such a file, or one that holds anything but tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        tree = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: holds Python objects and not only tensors; load it where it was made and save its state_dict() with "
-            "torch.save (official StyleGAN pickles are read when their names end in .pkl)"
-        ) from error
-    except OSError:
-        raise
-    except Exception as error:  # torch stumbles over a damaged file in many ways
-        raise UserError(f"{path}: not a checkpoint, or a damaged one; fetch it again") from error
-    for key in ("state_dict", "g_ema", "G_ema"):
-        if isinstance(tree, dict) and isinstance(tree.get(key), dict):
-            tree = tree[key]
-    state = {str(name).removeprefix("module."): value for name, value in tree.items()} if isinstance(tree, dict) else {}
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(
-            f"{path}: is not a state dict (names and tensors); save the generator's state_dict() with torch.save"
-        )
-    return state

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from distilgan.errors import UserError, near_names
@@ -85,3 +88,35 @@ class Tensors:
         v = F.normalize(u @ matrix)
         u = F.normalize(v @ matrix.t())
         return weight / (v @ matrix.t() @ u.t()).squeeze()
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or of one that torch.save wrote, without executing code from it.
+
+    Raises:
+        UserError: not such a file, or one that holds anything but tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        tree = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path}: holds Python objects and not only tensors; load it where it was made and save its state_dict() with "
+            "torch.save (official StyleGAN pickles are read when their names end in .pkl)"
+        ) from error
+    except OSError:
+        raise
+    except Exception as error:  # torch stumbles over a damaged file in many ways
+        raise UserError(f"{path}: not a checkpoint, or a damaged one; fetch it again") from error
+    for key in ("state_dict", "g_ema", "G_ema"):
+        if isinstance(tree, dict) and isinstance(tree.get(key), dict):
+            tree = tree[key]
+    state = {str(name).removeprefix("module."): value for name, value in tree.items()} if isinstance(tree, dict) else {}
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(
+            f"{path}: is not a state dict (names and tensors); save the generator's state_dict() with torch.save"
+        )
+    return state

@@ -67,8 +67,8 @@ class _Canvas:
     def __init__(self, rng: np.random.Generator, height: int, width: int, palette: Palette) -> None:
         self.rng, self.height, self.width, self.palette = rng, height, width, palette
         self.pixels: Floats = np.zeros((height, width, 3))
-        self.rows = np.arange(height)[:, None]
-        self.columns = np.arange(width)[None]
+        self.rows: Floats = np.arange(height, dtype=np.float64)[:, None]
+        self.columns: Floats = np.arange(width, dtype=np.float64)[None]
 
     def fill(self, mask: Mask, colour: Colour, share: float = 1.0) -> None:
         self.pixels[mask] += (np.asarray(colour) - self.pixels[mask]) * share

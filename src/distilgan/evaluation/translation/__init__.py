@@ -1,0 +1,1 @@
+"""Measuring translators of photos into a style."""
