@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from distilgan.cli.options import Device, Json, check_device, print_costs, print_json
+from distilgan.cli.translation import evaluate_translator
 from distilgan.errors import UserError
 
 
@@ -40,15 +41,39 @@ def evaluate(
     identity: Annotated[
         str | None, typer.Option(help="Of turned faces: network that tells people apart.", show_default=False)
     ] = None,
+    style: Annotated[
+        str | None, typer.Option(help="Of translations: pictures in the style to measure against.", show_default=False)
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Of translations: folder for every photo beside its translation.", show_default=False),
+    ] = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Measure generated images or turned faces: quality, agreement with the teacher, cost. A run as its recipe says."""
+    """Measure generated images, turned faces or translations: quality, agreement with the teacher, cost.
+
+    A run as its recipe says.
+    """
     check_device(device)
     from dataclasses import asdict
 
     from distilgan.evaluation.faces.named import turns_faces
+    from distilgan.evaluation.translation.named import translates
 
+    if translates(source):
+        for_others = {
+            "--samples": samples, "--reference": reference, "--truncation": truncation,
+            "--teacher-truncation": teacher_truncation, "--identity": identity,
+        }  # fmt: skip
+        if wrong := [name for name, value in for_others.items() if value is not None]:
+            raise UserError(
+                f"{wrong[0]}: {source} translates photos; it takes --data, --style, --teacher and --pictures"
+            )
+        return evaluate_translator(source, data, style, teacher, extractor, pictures, device, json)
+    if style is not None or pictures is not None:
+        option = "--pictures" if style is None else "--style"
+        raise UserError(f"{option}: {source} translates no photos; leave it out")
     if turns_faces(source):
         for_others = {
             "--samples": samples, "--reference": reference, "--extractor": extractor, "--truncation": truncation,

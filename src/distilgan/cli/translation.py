@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from distilgan.cli.options import Device, check_device
+from distilgan.cli.options import Device, check_device, print_costs, print_json
 from distilgan.errors import UserError
 
 
@@ -41,3 +41,45 @@ def translate(
     if not made:
         raise UserError(f"{source}: none of its {failed} pictures could be translated")
     return print(f"{out}: {made} translated, {failed} left out" if source.is_dir() else f"{out}")
+
+
+def evaluate_translator(
+    source: str, data: str | None, style: str | None, teacher: str | None, extractor: str | None, pictures: Path | None,
+    device: str, json: bool,
+) -> None:  # fmt: skip
+    """What `distilgan evaluate` does with a translator."""
+    from dataclasses import asdict, fields
+
+    from distilgan.evaluation.card import figure
+    from distilgan.evaluation.translation.measure import TranslationProtocol, open_crops
+    from distilgan.evaluation.translation.named import evaluate_named
+    from distilgan.evaluation.translation.report import protocol_sentence, write_test_pictures
+    from distilgan.evaluation.translation.translators import open_translator
+    from distilgan.recipe import TranslationRecipe
+    from distilgan.runs import is_run, open_run
+
+    result = evaluate_named(source, data, style, teacher, device, extractor=extractor)
+    if pictures is not None:
+        known = {f.name for f in fields(TranslationProtocol)}
+        protocol = TranslationProtocol(**{k: v for k, v in result.protocol.items() if k in known})
+        recipe = open_run(Path(source)).recipe if is_run(Path(source)) else None
+        beside = teacher or (recipe.compared_with if isinstance(recipe, TranslationRecipe) else None)
+        write_test_pictures(
+            pictures, open_crops(protocol, protocol.data), open_translator(source, device),
+            open_translator(beside, device) if beside else None,
+        )  # fmt: skip
+    if json:
+        return print_json(asdict(result))
+    for name, value in result.metrics.items():
+        others = {"teacher": result.teacher, "photos": result.photos, "style": result.style}
+        beside_it = [f"{who} {figure(found[name])}" for who, found in others.items() if name in found]
+        print(f"{name:36} {figure(value):>10}   {'   '.join(beside_it)}")
+    for photo, found in result.each.items():
+        print(
+            f"{Path(photo).name:36} "
+            + "  ".join(f"{k} {figure(v)}" for k, v in found.items() if k.startswith(("mse", "psnr")))
+        )
+    for name, found in result.solvers.items():
+        print(f"solver {name:29} {figure(found['psnr']):>10} dB to its own solver's picture")
+    print_costs(result.cost)
+    return print(protocol_sentence(result).replace("`", ""))

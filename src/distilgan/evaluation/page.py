@@ -86,13 +86,13 @@ def _where(cost: dict[str, Any]) -> str:
 
 def picture_rows(rows: list[tuple[str, Tensor]]) -> str:
     cells = [
-        f"<span class='dim'>{name}</span><img alt='{name}' src='{_data_uri(picture_grid([row]))}'>"
+        f"<span class='dim'>{name}</span><img alt='{name}' src='{data_uri(picture_grid([row]))}'>"
         for name, row in ((html.escape(name), row) for name, row in rows)  # a class is named by whoever made the data
     ]
     return f"<div class='rows'>{''.join(cells)}</div>"
 
 
-def _data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -13,13 +13,18 @@ from distilgan.evaluation.cost import Costed, costed_network, costs
 from distilgan.evaluation.evaluate import costed
 from distilgan.evaluation.faces.frontalizers import OnnxFrontalizer
 from distilgan.evaluation.sources import Generator, OnnxFile
+from distilgan.evaluation.translation.named import translates
+from distilgan.evaluation.translation.translators import open_translator
 from distilgan.networks.generator import ImageGenerator
+from distilgan.networks.ode_translator import ODEConfig, ODETranslator, Solver
 from distilgan.networks.pretrained import Pretrained
+from distilgan.networks.resnet_translator import CUTTranslator, ResnetConfig, ResnetTranslator, doubling_widths
 from distilgan.networks.slicing import thinned
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
 from distilgan.networks.tpgan import PRESETS, TPGAN, tpgan_config
 from distilgan.onnx_session import open_session
 from distilgan.runs import load_model
+from distilgan.teachers.cut import is_checkpoint
 
 Values = dict[str, Any]
 
@@ -53,8 +58,14 @@ def _costed(target: str, overrides: list[str], threads: int | None) -> Costed:
     if path.suffix == ".onnx":
         if "landmarks" in {i.name for i in open_session(path).get_inputs()}:
             return OnnxFrontalizer(path, target, threads).costed()
+        if translates(target):
+            return open_translator(target, threads=threads).costed()
         return costed(OnnxFile(path, target, threads))
+    if is_checkpoint(path):
+        return open_translator(target).costed()
     network = load_model(target, Pretrained)
+    if isinstance(network, ResnetTranslator):
+        return open_translator(target).costed()
     if isinstance(network, ImageGenerator):
         return costed(Generator(network, target))
     return costed_network(network, network.sample_inputs(1))
@@ -71,6 +82,21 @@ def _tpgan(v: Values) -> Pretrained:
     given = {k: v[k] for k in ("width", "local_width", "fused") if v[k] is not None}
     common = {k: v[k] for k in ("resolution", "z_dim", "identities")}
     return TPGAN(tpgan_config(**{**PRESETS[v["preset"]], **given, **common}))
+
+
+def _cut(v: Values) -> Pretrained:
+    return CUTTranslator(ResnetConfig(doubling_widths(v["width"]), v["blocks"], resolution=v["resolution"]))
+
+
+def _ode(v: Values) -> Pretrained:
+    if v["solver"] not in get_args(Solver):
+        raise ValueError(f"solver={v['solver']}: is unknown{near_names(v['solver'], get_args(Solver))}")
+    return ODETranslator(
+        ODEConfig(
+            doubling_widths(v["width"]), v["blocks"], resolution=v["resolution"], solver=v["solver"], steps=v["steps"],
+            rtol=v["tolerance"], atol=v["tolerance"], depthwise=bool(v["depthwise"]), time_input=bool(v["time_input"]),
+        )
+    )  # fmt: skip
 
 
 # Name -> the keys that it takes, with their defaults (null: as the preset has it), and what makes it of them.
@@ -99,10 +125,24 @@ NETWORKS: dict[str, tuple[Values, Callable[[Values], Pretrained]]] = {
         },
         _tpgan,
     ),
+    "cut_translator": ({"width": 64, "blocks": 9, "resolution": 256}, _cut),
+    "ode_translator": (
+        {
+            "width": 64,
+            "blocks": 4,
+            "resolution": 256,
+            "solver": "euler",
+            "steps": 1,
+            "tolerance": 1e-2,
+            "depthwise": 0,
+            "time_input": 0,
+        },
+        _ode,
+    ),
 }
 _SHARES = ("keep",)  # at most 1
-_FLOATS = ("keep", "width", "local_width")
-_MAY_BE_0 = {"tpgan": ("z_dim", "identities")}
+_FLOATS = {"stylegan2": ("keep",), "tpgan": ("width", "local_width"), "ode_translator": ("tolerance",)}
+_MAY_BE_0 = {"tpgan": ("z_dim", "identities"), "ode_translator": ("depthwise", "time_input")}
 
 
 def _by_name(name: str, overrides: list[str]) -> Pretrained:
@@ -113,7 +153,8 @@ def _by_name(name: str, overrides: list[str]) -> Pretrained:
         if key not in values or not separator:
             raise UserError(f"unknown key {key!r}{near_names(key, values)}")
         lowest = 0 if key in _MAY_BE_0.get(name, ()) else None
-        values[key] = text if isinstance(defaults[key], str) else _number(key, text, lowest)
+        whole = key not in _FLOATS.get(name, ())
+        values[key] = text if isinstance(defaults[key], str) else _number(key, text, lowest, whole)
     torch.manual_seed(0)
     try:
         return make(values)
@@ -121,10 +162,10 @@ def _by_name(name: str, overrides: list[str]) -> Pretrained:
         raise UserError(str(error)) from error
 
 
-def _number(key: str, text: str, lowest: int | None) -> float:
+def _number(key: str, text: str, lowest: int | None, whole: bool) -> float:
     """Above 0, or from `lowest` on; shares at most 1."""
     try:
-        value = float(text) if key in _FLOATS else int(text)
+        value = int(text) if whole else float(text)
     except ValueError as error:
         raise UserError(f"{key}={text}: expected a number") from error
     if not (value > 0 or value == lowest) or (key in _SHARES and value > 1):

@@ -44,8 +44,14 @@ class Layout:
     parts: Callable[[], dict[str, Part]]
 
 
-def to_graph(module: nn.Module, inputs: dict[str, Tensor], output: str) -> Any:
-    """The module as an ONNX model with a dynamic first dimension, without the source positions that the exporter adds."""
+def to_graph(
+    module: nn.Module, inputs: dict[str, Tensor], output: str, dynamic: dict[str, dict[int, Any]] | None = None
+) -> Any:
+    """The module as an ONNX model with a dynamic first dimension, without the source positions that the exporter adds.
+
+    Args:
+        dynamic: further dimensions of inputs that may change.
+    """
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
         warnings.simplefilter("ignore")
@@ -56,7 +62,9 @@ def to_graph(module: nn.Module, inputs: dict[str, Tensor], output: str) -> Any:
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=[output],
-            dynamic_shapes={name: (None if name == "truncation" else {0: batch}) for name in inputs},
+            dynamic_shapes={
+                name: (None if name == "truncation" else {0: batch, **(dynamic or {}).get(name, {})}) for name in inputs
+            },
             verbose=False,
         )
     assert program is not None

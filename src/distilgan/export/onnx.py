@@ -13,12 +13,13 @@ from torch import Tensor
 
 from distilgan.errors import RunFailed, UserError
 from distilgan.evaluation.cost import count_macs, count_parameters
-from distilgan.export import faces, latent
+from distilgan.export import faces, latent, translation
 from distilgan.export.graph import OPSET, Layout
 from distilgan.files import file_sha256, new_folder, write_atomic
 from distilgan.networks.generator import ImageGenerator
 from distilgan.networks.identity import IdentityNetwork
 from distilgan.networks.pretrained import Pretrained, network_sha256
+from distilgan.networks.resnet_translator import ResnetTranslator
 from distilgan.networks.tpgan import TPGAN
 from distilgan.onnx_session import PREFIX, open_session
 
@@ -103,6 +104,13 @@ def _layout(network: Pretrained, truncation: float) -> Layout:
         raise UserError(f"--truncation {truncation:g}: is for generators of pictures from latents; leave it out")
     if isinstance(network, TPGAN | IdentityNetwork):
         return faces.layout(network)
+    if isinstance(network, ResnetTranslator):
+        try:
+            return translation.layout(network)
+        except ValueError as error:
+            raise UserError(
+                f"{network.family}: is not exported: {error}; set solver to euler, midpoint or rk4"
+            ) from error
     raise UserError(f"{network.family}: is not exported")
 
 
