@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,6 +125,54 @@ def data_pairs(
                 progress=advance,
             )
         )  # fmt: skip
+
+
+@data_app.command("pseudo-pairs")
+def data_pseudo_pairs(
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photos.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    teacher: Annotated[str, typer.Option(help="Run, folder of a translator, .pth of CUT or Scenimefy, or .onnx.")],
+    size: Annotated[int, typer.Option(help="Pixels of the shorter side that photos are reduced to.", min=16)] = 256,
+    segmenter: Annotated[
+        Path | None, typer.Option(help="Folder of a semantic segmenter of transformers.", show_default=False)
+    ] = None,
+    rule: Annotated[str, typer.Option(help="With a segmenter: agreement, or scenimefy.")] = "agreement",
+    agreement: Annotated[float, typer.Option(help="Least share of pixels of the same class.", min=0, max=1)] = 0.6,
+    share: Annotated[
+        float | None,
+        typer.Option(help="Instead: keep this share, the best by agreement.", min=0, max=1, show_default=False),
+    ] = None,
+    luminance: Annotated[float, typer.Option(help="Most that mean L* may move, of 100.", min=1)] = 25.0,
+    colour: Annotated[float, typer.Option(help="Most that the mean colour may move in the a*b* plane.", min=1)] = 40.0,
+    device: Device = "cpu",
+) -> None:
+    """Translate photos into pairs to learn from, and leave out bad ones. The same command goes on where it stopped.
+
+    With other limits it only judges anew.
+    """
+    check_device(device)
+    if rule not in ("agreement", "scenimefy"):
+        raise UserError(f"--rule {rule}: must be agreement or scenimefy")
+    if segmenter is None and (rule != "agreement" or share is not None):
+        raise UserError("--rule and --share: need --segmenter")
+    from distilgan.data.pair_filter import Limits
+    from distilgan.evaluation.translation.translators import open_translator
+    from distilgan.files import disk_full_is_a_message
+    from distilgan.perception.segmentation import Segmenter
+    from distilgan.pipeline.photographs import photographs
+    from distilgan.pipeline.pseudo_pairs import SHEET, make_pairs
+    from distilgan.progress import counter
+
+    limits = Limits(luminance, colour, "scenimefy" if rule == "scenimefy" else "agreement", agreement, share)
+    translator = open_translator(teacher, device)
+    with disk_full_is_a_message(out), counter("translating", len(photographs(photos))) as advance:
+        made = make_pairs(
+            translator, photos, out, size=size, limits=limits, segment=Segmenter(segmenter) if segmenter else None,
+            segmenter=str(segmenter) if segmenter else None, progress=advance,
+        )  # fmt: skip
+    for name, why in made.unusable.items():
+        print(f"{name}: left out: {why}", file=sys.stderr)
+    print(f"{out}: {made.kept} pairs kept, {made.left_out} left out; look at {out / SHEET}")
 
 
 @data_app.command("import-pairs")

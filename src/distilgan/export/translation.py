@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distilgan.evaluation.cost import count_macs
+from distilgan.evaluation.translation.translators import COST_SIZE
 from distilgan.export.graph import Layout, Part, to_graph
 from distilgan.networks.ode_translator import ODETranslator
 from distilgan.networks.resnet_translator import ResnetTranslator
@@ -39,4 +41,6 @@ def layout(network: ResnetTranslator) -> Layout:
         graph = to_graph(network, example, "translated", {"image": sides})
         return {"model.onnx": Part(graph, network, draw)}
 
-    return Layout(facts, {"multiple": c.multiple, "resolution": c.resolution}, parts)
+    side = -(-COST_SIZE // c.multiple) * c.multiple
+    macs = count_macs(network, image=torch.zeros(1, 3, side, side))
+    return Layout(facts, {"multiple": c.multiple, "resolution": c.resolution, "macs": macs}, parts)
