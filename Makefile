@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # A process for each core, of one thread: most tests are of the interpreter's speed.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-slow lint bench bench-tinygan bench-metakd bench-speed clean
+.PHONY: demo test test-slow lint bench bench-tinygan bench-metakd bench-nijigan bench-speed clean
 
 demo: $(STAMP)  ## distil the packaged teacher, measure, export, report
 	$(BIN)/distilgan distill stylekd-faces --out runs/demo
@@ -42,6 +42,11 @@ bench-metakd: $(STAMP)  ## the tables of docs/metakd.md, about four hours on two
 	$(BIN)/python benchmarks/metakd.py --jobs 2
 	$(BIN)/python benchmarks/metakd.py --table long --jobs 2
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/tables.py
+
+bench-nijigan: $(STAMP)  ## the tables of docs/nijigan.md, about four hours on two cores
+	$(BIN)/python benchmarks/nijigan.py --jobs 2
+	$(BIN)/python benchmarks/nijigan.py --table ablation --jobs 2
 	$(BIN)/python benchmarks/tables.py
 
 bench-speed: $(STAMP)  ## the table of docs/speed.md, with OFFICIAL=CHECKOUT of NVIDIA's code; without it ours alone

@@ -88,6 +88,32 @@ def drawn_protocol(first: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How the time of one picture is taken: `calls` after `warmup` uncounted ones in each of `rounds`, in which files take turns."""
+
+    threads: int = 1
+    rounds: int = 10
+    calls: int = 50
+    warmup: int = 20
+
+    @property
+    def sentence(self) -> str:
+        threads = "one thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"ONNX Runtime, one picture, {threads}, median over rounds, files in turn"
+
+    def medians(self, calls: list[Callable[[], object]]) -> list[tuple[float, float]]:
+        """Median milliseconds of each, and its ratio to the first's in the same round: a slow moment hits all alike."""
+        times = [
+            [latency({"": call}, rounds=self.calls, warmup=self.warmup)[""]["p50"] for call in calls]
+            for _ in range(self.rounds)
+        ]
+        return [
+            (statistics.median(column), statistics.median(ms / row[0] for ms, row in zip(column, times, strict=True)))
+            for column in zip(*times, strict=True)
+        ]
+
+
 def drawn_once(path: Path) -> Callable[[], object]:
     """One picture of an exported generator, on one thread."""
     source = OnnxFile(path, path.name, threads=1)
@@ -107,6 +133,7 @@ class Benchmark:
         inputs: more changes that a row's recipe needs, which `rows` cannot know (the device is given).
         facts: what the protocol says besides, of the first run.
         protocol: how metrics.json says that its figures were made. once: a call that makes one picture with an exported file.
+        timing: of such calls. network_once: a call that makes one picture with a network's folder in torch, if that is timed too.
     """
 
     name: str
@@ -119,6 +146,8 @@ class Benchmark:
     facts: Callable[[dict[str, Any], str], dict[str, Any]] = no_facts
     protocol: Callable[[dict[str, Any]], dict[str, Any]] = drawn_protocol
     once: Callable[[Path], Callable[[], object]] = drawn_once
+    timing: Timing = Timing()
+    network_once: Callable[[str], Callable[[], object]] | None = None
 
     def main(self, doc: str) -> None:
         """Read the command line, make the runs, write the table."""
@@ -149,14 +178,14 @@ class Benchmark:
         first = next(iter(results.values()))[0]
         samples = thousands(first["protocol"].get("samples", 0))
         metrics = {name: key.format(samples) for name, key in self.metrics.items()}
-        rows = rows_of(results, export / "model.onnx", metrics, table.seeds, self.once)
+        rows = self._rows(results, export / "model.onnx", metrics, table.seeds)
         protocol = {
             "teacher_sha256": weights_sha256(teacher),
             "images": table.images,
             **self.protocol(first),
             "trained": distinct(r["protocol"].get("trained") for runs in results.values() for r in runs),
             "common": [*self.common, *(change.replace(f"{RUNS}", "benchmarks/runs") for change in table.changes)],
-            "latency": "ONNX Runtime, one picture, one thread, median over rounds, files in turn",
+            "latency": self.timing.sentence,
             **self.facts(first, samples),
         }
         command = " ".join([f"python benchmarks/{self.name}.py", *sys.argv[1:]])
@@ -167,11 +196,44 @@ class Benchmark:
             )
         )
 
+    def _rows(
+        self, results: dict[str, list[dict[str, Any]]], teacher_onnx: Path, metrics: dict[str, str], seeds: list[int]
+    ) -> list[dict[str, Any]]:
+        """The teacher's first, then one for each name in `results` (metrics.json of each seed).
+
+        `metrics` says where metrics.json has each figure; one that a row does not have is left out.
+        """
+        folders = {name: Path(runs[0]["folder"]) for name, runs in results.items()}
+        files = {"teacher": teacher_onnx, **{name: f / "export" / "model.onnx" for name, f in folders.items()}}
+        exported = [name for name, file in files.items() if file.exists()]
+        times = dict(zip(exported, self.timing.medians([self.once(files[name]) for name in exported]), strict=True))
+        torch_times: dict[str, tuple[float, float]] = {}
+        if self.network_once is not None:
+            networks = {"teacher": self.teacher, **{name: str(folder) for name, folder in folders.items()}}
+            calls = [self.network_once(network) for network in networks.values()]
+            torch_times = dict(zip(networks, self.timing.medians(calls), strict=True))
+        first = next(iter(results.values()))[0]
+        rows = []
+        for name in files:
+            runs = results.get(name, [])
+            found = [first["teacher"]] if not runs else [r["metrics"] for r in runs]
+            measured = {n: summary([f[k] for f in found]) for n, k in metrics.items() if all(k in f for f in found)}
+            cost = runs[0]["cost"]["student"] if runs else first["cost"]["teacher"]
+            row = _row(name, cost, times.get(name), seeds if runs else [], measured)
+            if name in torch_times:
+                row["torch_ms"], row["torch_ratio_to_teacher"] = torch_times[name]
+            rows.append(row)
+        return rows
+
     def _run(self, job: tuple[str, int, Table, str]) -> dict[str, Any]:
-        """An ordinary run below benchmarks/runs/; a finished one is only checked, an interrupted one goes on."""
+        """An ordinary run below benchmarks/runs/; a finished one is only checked, an interrupted one goes on.
+
+        Rows that ask for the same share their runs.
+        """
         name, seed, table, device = job
         print(f"== {name}, seed {seed}", file=sys.stderr, flush=True)
         recipe_name, changes = self.rows[name]
+        name = next(other for other, asked in self.rows.items() if asked == self.rows[name])
         images, every = table.images, max(table.images // 4, 1)
         overrides = [
             *self.common,
@@ -195,47 +257,15 @@ class Benchmark:
         return tree
 
 
-def onnx_latency(
-    paths: list[Path], once: Callable[[Path], Callable[[], object]] = drawn_once, rounds: int = 10
-) -> list[tuple[float, float]]:
-    """Median milliseconds of one picture on one thread, and its ratio to the first file's in the same round.
-
-    The files take turns, so that a slow moment hits all alike. On two threads networks this small swing by half.
-    """
-    calls = [once(path) for path in paths]
-    times = [[latency({"": call}, rounds=50, warmup=20)[""]["p50"] for call in calls] for _ in range(rounds)]
-    return [
-        (statistics.median(column), statistics.median(ms / first[0] for ms, first in zip(column, times, strict=True)))
-        for column in zip(*times, strict=True)
-    ]
-
-
-def rows_of(
-    results: dict[str, list[dict[str, Any]]], teacher_onnx: Path, metrics: dict[str, str], seeds: list[int],
-    once: Callable[[Path], Callable[[], object]],
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The rows of a table: the teacher's first, then one for each name in `results` (metrics.json of each seed).
-
-    `metrics` says where metrics.json has each figure.
-    """
-    files = [teacher_onnx, *(Path(runs[0]["folder"]) / "export" / "model.onnx" for runs in results.values())]
-    times = onnx_latency(files, once)
-    first = next(iter(results.values()))[0]
-    taught = {n: summary([first["teacher"][k]]) for n, k in metrics.items() if k in first["teacher"]}
-    rows = [_row("teacher", first["cost"]["teacher"], times[0], [], taught)]
-    for (name, runs), timed in zip(results.items(), times[1:], strict=True):
-        measured = {n: summary([r["metrics"][k] for r in runs]) for n, k in metrics.items()}
-        rows.append(_row(name, runs[0]["cost"]["student"], timed, seeds, measured))
-    return rows
-
-
 def _row(
-    name: str, cost: dict[str, Any], time: tuple[float, float], seeds: list[int], metrics: dict[str, Any]
+    name: str, cost: dict[str, Any], time: tuple[float, float] | None, seeds: list[int], metrics: dict[str, Any]
 ) -> dict[str, Any]:
+    """`time`: None for what cannot be exported."""
+    ms, ratio_to_teacher = time or (None, None)
     row = {"name": name, "params": cost["parameters"], "macs": cost["macs"]}
     if "parameters_mapping" in cost:
         row["params_without_mapping"] = cost["parameters"] - cost["parameters_mapping"]
-    return {**row, "latency_ms": time[0], "latency_ratio_to_teacher": time[1], "seeds": seeds, "metrics": metrics}
+    return {**row, "latency_ms": ms, "latency_ratio_to_teacher": ratio_to_teacher, "seeds": seeds, "metrics": metrics}
 
 
 def distinct(items: Iterable[Any]) -> list[Any]:

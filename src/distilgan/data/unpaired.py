@@ -17,6 +17,11 @@ from distilgan.data.translation_pairs import TranslationPairs
 _PHOTOS, _STYLE, _PAIRS = 0, 1, 2  # streams of shuffles and places
 
 
+def picture_layout(device: torch.device) -> torch.memory_format:
+    """How pictures and translators lie in memory: instance normalisation copies channels-last ones twice on CPUs."""
+    return torch.contiguous_format if device.type == "cpu" else torch.channels_last
+
+
 @dataclass
 class TranslationBatch:
     """One process's share of a step, or a micro-batch of it: crops [n, 3, R, R], uint8, or float in [-1, 1] once on the device."""
@@ -32,7 +37,7 @@ class TranslationBatch:
         def floats(pixels: Tensor | None) -> Tensor | None:
             if pixels is None:
                 return None
-            return to_float(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+            return to_float(pixels.to(device, non_blocking=True)).contiguous(memory_format=picture_layout(device))
 
         photo, style = floats(self.photo), floats(self.style)
         assert photo is not None

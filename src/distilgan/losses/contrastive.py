@@ -38,7 +38,7 @@ def semantic_relation(queries: Tensor, keys: Tensor) -> Tensor:
     """SRC: mean over pictures of Σ_i JSD(softmax_j(k_i·k_j) ‖ softmax_j(q_i·q_j)), in [0, P log 2].
 
     Source: Jung et al., "Exploring Patch-wise Semantic Relation for Contrastive Learning in Image-to-Image Translation Tasks", CVPR
-    2022, equation 3; the sum over places is that of its code.
+    2022, equation 3; the sum over places is that of its code, which takes one picture at a time.
     """
     keys = keys.detach()
     p = (keys @ keys.transpose(1, 2)).softmax(2)
@@ -71,7 +71,7 @@ def hard_negative_contrast(
 
     `code` multiplies the similarities, exp((w_ij q_i·k_j - q_i·k_i)/T), and hardness γ divides; `paper` multiplies the
     exponentials, w_ij exp(...), and γ multiplies. In (-∞, ∞). The published code optimises exp(v - sg(v)) for the value v of
-    `code`, whose gradient is that of v, and shows a plain PatchNCE in its logs.
+    `code`, whose gradient is that of v, and shows in its logs the PatchNCE of the weighted similarities.
 
     Source: Jung et al. 2022, equation 8.
     """

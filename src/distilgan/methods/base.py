@@ -94,6 +94,10 @@ class Method(ABC, Generic[B, G]):
     def check_share(self, samples: int) -> None:
         """Raise UserError when a step cannot be made of shares of `samples` samples."""
 
+    def layout(self, device: torch.device) -> torch.memory_format:
+        """How networks, and the pictures that they are given, lie in memory on `device`."""
+        return torch.channels_last
+
     def frozen(self) -> list[nn.Module]:
         """Networks that do not train but must move to the device."""
         return []

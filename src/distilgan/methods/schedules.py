@@ -36,5 +36,9 @@ def factor(schedule: Schedule, t: float, start: float = 0.0, epochs: int = 20) -
 
 
 def hardness(t: float, first: float = 50.0, last: float = 10.0) -> float:
-    """γ of hDCE's weights: a line from `first` to `last`. Jung et al. 2022, section 4.1 (curriculum)."""
+    """γ of hDCE's weights: a line from `first` to `last`. Jung et al. 2022, section 4.1 (curriculum).
+
+    The published code moves it in steps, which are ahead: epoch e of N has the value of its end, t = e / N. Its option of γ = 1
+    after an epoch is not here.
+    """
     return first + (last - first) * t

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from distilgan.data.images import to_uint8
-from distilgan.data.unpaired import TranslationBatch, TranslationFeed
+from distilgan.data.unpaired import TranslationBatch, TranslationFeed, picture_layout
 from distilgan.errors import UserError
 from distilgan.losses.adversarial import (
     discriminator_hinge,
@@ -38,7 +38,7 @@ from distilgan.methods.base import Method, Terms, add_terms
 from distilgan.methods.draws import Draws
 from distilgan.methods.schedules import factor, hardness
 from distilgan.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig, patch_widths
-from distilgan.networks.patch_projector import PatchProjector
+from distilgan.networks.patch_projector import PatchProjector, Places
 from distilgan.networks.pretrained import Pretrained
 from distilgan.networks.resnet_translator import ResnetTranslator
 from distilgan.perception.content import build_content
@@ -114,7 +114,10 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
     def step(self, batches: list[TranslationBatch], draws: list[Draws]) -> Terms:
         report: Terms = {}
         self._schedule(draws[0].images / self.training.images)
-        mirrored = self.recipe.unsupervised.flip_equivariance and draws[0].shared_uniform() < 0.5
+        mirrored = False
+        if self.recipe.unsupervised.flip_equivariance:
+            shared = {draw.shared_uniform() for draw in draws}  # by all: what they draw after it is shared too
+            mirrored = min(shared) < 0.5
         # With accumulation the pictures are made again for the generator's turn, instead of keeping all graphs.
         kept = self._look(batches[0], mirrored, graph=True) if len(batches) == 1 else None
         self._train_critics(batches, mirrored, kept, report)
@@ -188,7 +191,7 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
         wanted = [name for name in ("discriminator", "pair_critic") if name in self.trainable()]
         for name in wanted:
             self.trainable()[name].requires_grad_(True)
-        for i, batch in enumerate(batches):
+        for i, batch in enumerate(batches if wanted else []):
             view = kept or self._look(batch, mirrored, graph=False)
             for name in wanted:
                 with self._sync(name, last=i == len(batches) - 1):
@@ -240,7 +243,8 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
             assert view.paired_style is not None
             with torch.no_grad():
                 wanted = self._encode(view.paired_style)
-            projected = self._projected("pair_projector", self._encode(view.paired_made), wanted, draws)
+            places = self._places(wanted, draws)
+            projected = self._projected("pair_projector", self._encode(view.paired_made), wanted, places)
             terms["pair_nce"] = self._mean(lambda q, k: patch_nce(q, k, self.recipe.contrast.temperature), projected)
         return terms
 
@@ -251,7 +255,7 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
         queries = self._encode(made)
         if mirrored:
             queries = {tap: f.flip(-1) for tap, f in queries.items()}
-        projected = self._projected("projector", queries, keys, draws)
+        projected = self._projected("projector", queries, keys, self._places(keys, draws))
         if "nce" in weights:
             terms["nce"] = self._mean(lambda q, k: patch_nce(q, k, c.temperature), projected)
         if "contrast" in weights:
@@ -267,11 +271,13 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
             found: Features = self.generator(image, self.taps, encode_only=True)
         return found
 
-    def _projected(self, name: str, queries: Features, keys: Features, draws: Draws) -> list[tuple[Tensor, Tensor]]:
+    def _places(self, keys: Features, draws: Draws) -> Places:
+        """New ones of each tap, the same for all pictures and shares of the step."""
+        wanted = self.recipe.contrast.places
+        return {tap: draws.shared_order(f.shape[-2] * f.shape[-1])[:wanted] for tap, f in keys.items()}
+
+    def _projected(self, name: str, queries: Features, keys: Features, places: Places) -> list[tuple[Tensor, Tensor]]:
         """(queries, keys) at the same places of each tap."""
-        places = {
-            tap: draws.shared_order(f.shape[-2] * f.shape[-1])[: self.recipe.contrast.places] for tap, f in keys.items()
-        }
         with self.engine.autocast():
             q = self.played[name](queries, places)
             with torch.no_grad():
@@ -300,6 +306,9 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
             rate = self._optimiser.discriminator_lr or self._optimiser.lr
             found["pair_critic"].param_groups[0]["lr"] = rate
         return found
+
+    def layout(self, device: torch.device) -> torch.memory_format:
+        return picture_layout(device)
 
     def frozen(self) -> list[nn.Module]:
         return [] if self.content is None else [self.content]

@@ -18,7 +18,8 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class VGG19Content(nn.Module):
     """conv4_4 of VGG19, before its ReLU: [N, 3, H, W] in [-1, 1] -> [N, 512, H/8, W/8].
 
-    Source: Simonyan and Zisserman 2015; the layer is that of CartoonGAN, Scenimefy and NijiGAN.
+    Source: Simonyan and Zisserman 2015; the layer is that of CartoonGAN, Scenimefy and NijiGAN. Pictures are normalised as its
+    weights want it; Scenimefy's code shows it (x + 1) / 2 of the photo as it is and, by a slip, x + 1/2 of the translation.
     """
 
     name = "vgg19"

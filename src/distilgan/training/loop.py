@@ -65,7 +65,7 @@ def fit(method: Method[Any, G], recipe: BaseRecipe, out: Path, seed: int, hardwa
 
     # -- networks, optimisers, average -------------------------------------------------------------------------------
     for network in [*method.trainable().values(), *method.frozen()]:
-        network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(fabric.device, memory_format=method.layout(fabric.device))  # type: ignore[call-overload]
     optimisers = method.optimisers()
     lr = {name: optimiser.param_groups[0]["lr"] for name, optimiser in optimisers.items()}  # before a checkpoint's
     played, wrapped = {}, {}
