@@ -15,6 +15,7 @@ from distilgan.data.multipie import CAMERAS
 from distilgan.networks.biggan import BigGAN, BigGANConfig, BigGANDeep
 from distilgan.networks.distylegan import DiStyleGAN, DiStyleGANConfig
 from distilgan.networks.generator import ImageGenerator
+from distilgan.networks.resnet_translator import CUTTranslator, ResnetConfig, ResnetTranslator
 from distilgan.networks.stylegan2 import StyleGAN2, StyleGAN2Config, channel_list
 from distilgan.networks.stylegan2_discriminator import Discriminator, DiscriminatorConfig, discriminator_channels
 from distilgan.networks.tinygan import TinyGAN, TinyGANConfig
@@ -144,4 +145,58 @@ def tpgan_teacher(tmp_path: Path) -> Path:
     """A tiny TP-GAN on disk."""
     folder = tmp_path / "tpgan-teacher"
     tiny_tpgan().save_pretrained(folder)
+    return folder
+
+
+def lively(network: ResnetTranslator, seed: int = 0) -> ResnetTranslator:
+    """Weights that make something of a picture: initial ones give grey."""
+    draws = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in network.parameters():
+            noise = torch.randn(p.shape, generator=draws)
+            p.copy_(noise * (p[0].numel() ** -0.5 if p.dim() > 1 else 0.2))
+    return network.eval()
+
+
+def tiny_cut(blocks: int = 3, seed: int = 0, **changes: Any) -> CUTTranslator:
+    network = CUTTranslator(ResnetConfig(**{"channels": [4, 5, 6], "blocks": blocks, "resolution": 16, **changes}))
+    lively(network, seed)
+    return network
+
+
+def write_pictures(folder: Path, count: int, seed: int, size: tuple[int, int] = (20, 24)) -> Path:
+    """Smooth noise."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for i in range(count):
+        small = Image.fromarray(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8))
+        small.resize(size, Image.Resampling.BICUBIC).save(folder / f"{i:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """12 pictures of 20x24 px."""
+    return write_pictures(tmp_path / "photos", 12, seed=1)
+
+
+@pytest.fixture
+def style_folder(tmp_path: Path) -> Path:
+    """10 others."""
+    return write_pictures(tmp_path / "style", 10, seed=2)
+
+
+@pytest.fixture
+def pair_folder(tmp_path: Path) -> Path:
+    """8 photos with their translations."""
+    for seed, side in enumerate(("photo", "style")):
+        write_pictures(tmp_path / "pairs" / side, 8, seed=3 + seed)
+    return tmp_path / "pairs"
+
+
+@pytest.fixture
+def cut_teacher(tmp_path: Path) -> Path:
+    """A tiny CUT generator of three blocks on disk."""
+    folder = tmp_path / "cut-teacher"
+    tiny_cut().save_pretrained(folder)
     return folder

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 from distilgan.recipe import (
     BigGANRecipe,
+    CUTRecipe,
     GANRecipe,
     IdentityRecipe,
     MetaKDRecipe,
+    NijiGANRecipe,
     StyleKDRecipe,
     TinyGANRecipe,
     TPGANRecipe,
@@ -127,6 +130,44 @@ def metakd_recipe(faces: Path, teacher: Path | None, **changes: Any) -> MetaKDRe
     }
     recipe = parse_recipe(merge(tree, changes), "test")
     assert isinstance(recipe, MetaKDRecipe)
+    return recipe
+
+
+# What two tiny recipes of translators have in common.
+_TRANSLATION: dict[str, Any] = {
+    "critic": {"width": 4, "layers": 2},
+    "contrast": {"places": 8, "width": 6, "taps": ["image", "down1", "block1"]},
+    "evaluation": {"crops": 2, "latency_runs": 1},
+}
+
+
+def cut_recipe(photos: Path, style: Path, **changes: Any) -> CUTRecipe:
+    tree = {
+        "name": "tiny-cut",
+        "method": "cut",
+        "data": {"path": str(photos), "style": str(style), "resolution": 16},
+        "network": {"channels": [4, 5, 6], "blocks": 2},
+        "unsupervised": {"nce": 1.0},
+        "training": training(),
+        **copy.deepcopy(_TRANSLATION),
+    }
+    recipe = parse_recipe(merge(tree, changes), "test")
+    assert isinstance(recipe, CUTRecipe)
+    return recipe
+
+
+def nijigan_recipe(photos: Path, style: Path, teacher: Path | None, **changes: Any) -> NijiGANRecipe:
+    tree = {
+        "name": "tiny-nijigan",
+        "method": "nijigan",
+        "teacher": str(teacher) if teacher else None,
+        "data": {"path": str(photos), "style": str(style), "resolution": 16},
+        "student": {"blocks": 2},
+        "training": training(),
+        **copy.deepcopy(_TRANSLATION),
+    }
+    recipe = parse_recipe(merge(tree, changes), "test")
+    assert isinstance(recipe, NijiGANRecipe)
     return recipe
 
 

@@ -211,3 +211,99 @@ def test_published_presets_have_the_published_weights() -> None:
     steps = distyle["training"]["images"] / distyle["training"]["batch"]
     assert distyle["losses"]["pixel_fall"] * steps == pytest.approx(20)
     assert distyle["pairs"]["latent"] == "uniform"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["unsupervised.nce=0"], r"unsupervised\.identity: needs unsupervised\.nce or contrast above 0"),
+        (["unsupervised={nce: 0, identity: false}"], "are 0: nothing keeps the scene"),
+        (["unsupervised.gan=0"], r"unsupervised\.gan and supervised\.weight are 0: nothing says what the style looks"),
+        (["supervised.weight=1"], r"data\.pairs is missing: the supervised branch needs pairs"),
+        (["data.pairs=somewhere"], r"data\.pairs: supervised\.weight is 0; leave them out"),
+        (
+            ["data.pairs=somewhere", "supervised={weight: 1, gan: 0, nce: 0}"],
+            r"supervised\.gan and nce are 0: set supervised\.weight=0 instead",
+        ),
+        (["supervised.start=0.5"], r"supervised\.start: schedule=cosine_decay does not use it"),
+        (["supervised={schedule: linear_ramp, start: 1}"], r"supervised\.start=1: input should be less than 1"),
+        (["supervised.schedule=sometimes"], r"supervised\.schedule='sometimes': input should be 'constant', "),
+        (["network.channels=[64]"], r"network\.channels=\[64\]"),
+        (["network.channels=[0, 4]"], r"network\.channels\.0=0"),
+        (["network.blocks=0"], r"network\.blocks=0"),
+        (["contrast.taps=[]"], r"contrast\.taps=\[\]"),
+        (["contrast.places=1"], r"contrast\.places=1"),
+        (["contrast.temperature=0"], r"contrast\.temperature=0"),
+        (["contrast.hard_mode=official"], r"contrast\.hard_mode='official': input should be 'code' or 'paper'"),
+        (["critic.loss=wgan"], r"critic\.loss='wgan'"),
+        (["data.resolution=16"], r"critic\.layers=3: nothing would be left to score of data\.resolution=16; use fewer"),
+        (["data.zoom=0.5"], r"data\.zoom=0\.5"),
+        (["data.stile=x"], r"unknown key data\.stile; did you mean data\.style"),
+    ],
+)
+def test_wrong_keys_of_a_translators_training(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_recipe("cut", overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["teacher=null"], "teacher is null: name the translator whose sizes are taken in `like`"),
+        (["teacher=null", "like=x"], r"teacher is null: then distillation\.output must be 0"),
+        (["like=x"], "like: is for runs without a teacher"),
+        (
+            ["teacher=null", "like=x", "distillation={output: 0, contrast: 1}"],
+            r"teacher is null: then distillation\.contrast must be 0",
+        ),
+        (["teacher=null", "like=x", "distillation.output=0"], r"teacher is null: set student\.init=fresh"),
+        (
+            ["teacher=null", "like=x", "distillation.output=0", "student.init=fresh", "supervised.weight=1"],
+            r"the supervised branch needs data\.pairs, or supervised\.weight=0",
+        ),
+        (["data.pairs=somewhere"], r"data\.pairs: supervised\.weight is 0; leave them out"),
+        (["unsupervised.gan=0", "distillation={output: 0, alignment: 1}"], "nothing says what the style looks like"),
+        (["student={solver: dopri5, steps: 2}"], r"student\.steps: solver=dopri5 does not use it; leave it out"),
+        (["student.rtol=0.1"], r"student\.rtol: solver=euler does not use it"),
+        (["student={solver: rk4, adjoint: true}"], r"student\.adjoint: solver=rk4 does not use it"),
+        (["student.solver=heun"], r"student\.solver='heun': input should be 'euler', 'midpoint', 'rk4' or 'dopri5'"),
+        (["student.steps=0"], r"student\.steps=0"),
+        (["balancer.kind=famo"], "balancer.kind=famo: needs two of the terms output, high_frequency, perceptual"),
+        (
+            ["balancer.kind=famo", "distillation.alignment=1", "training.micro_batch=2"],
+            "balancer.kind=famo: weighs whole batches",
+        ),
+        (["unsupervised.identity=true"], r"unsupervised\.identity: needs unsupervised\.nce or contrast"),
+        (["supervised={weight: 1, gan: 0, nce: 0}"], r"supervised\.gan and nce are 0"),
+        (["data.resolution=16"], r"critic\.layers=3: nothing would be left to score of data\.resolution=16"),
+    ],
+)
+def test_wrong_keys_of_a_translators_distillation(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_recipe("nijigan", overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_small_picture_needs_fewer_layers_of_its_critic_or_none() -> None:
+    assert load_recipe("cut", ["data.resolution=24"]).data.resolution == 24
+    assert load_recipe("cut", ["data.resolution=16", "critic.layers=2"]).data.resolution == 16
+    assert load_recipe("nijigan", ["data.resolution=16", "unsupervised.gan=0"]).data.resolution == 16
+
+
+@pytest.mark.parametrize(
+    ("overrides", "follows"),
+    [
+        ([], False),
+        (["supervised.weight=1"], True),
+        (["supervised.weight=1", "supervised.schedule=constant"], False),
+        (["unsupervised.contrast=0.1"], True),
+        (["unsupervised.contrast=0.1", "contrast.hard_first=10"], False),
+        (["distillation.contrast=0.1"], True),
+        (["distillation.contrast=0.1", "contrast.hard_first=10"], False),
+        (["optimiser.decay=0.5"], True),
+    ],
+)
+def test_moving_weights_tie_a_translators_run_to_its_length(overrides: list[str], follows: bool) -> None:
+    fixed = ["optimiser.decay=0", "unsupervised.contrast=0", "supervised.weight=0"]
+    assert load_recipe("nijigan", [*fixed, *overrides]).follows_length == follows

@@ -119,4 +119,5 @@ def steps(what: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield tell
     finally:
-        bar.stop()
+        if task is not None:  # or it would print an empty line
+            bar.stop()

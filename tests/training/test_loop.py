@@ -27,9 +27,11 @@ from distilgan.training.hardware import start_hardware
 from distilgan.training.loop import fit, micro_batches, schedule
 from tests.recipes import (
     biggan_recipe,
+    cut_recipe,
     gan_recipe,
     identity_recipe,
     metakd_recipe,
+    nijigan_recipe,
     stylekd_recipe,
     tinygan_recipe,
     tpgan_recipe,
@@ -49,9 +51,17 @@ def recipe_of(
     conditional_teacher: Path,
     faces: Path,
     tpgan_teacher: Path,
+    photo_folder: Path,
+    style_folder: Path,
+    pair_folder: Path,
+    cut_teacher: Path,
     tmp_path: Path,
 ) -> Callable[..., BaseRecipe]:
     """A tiny recipe of each method."""
+    translation = {
+        "unsupervised": {"nce": 1.0, "contrast": 0.1, "identity": True, "flip_equivariance": True},
+        "supervised": {"weight": 1.0, "schedule": "cosine_decay"},
+    }
 
     def make(method: str, **changes: Any) -> BaseRecipe:
         if method == "gan":
@@ -66,6 +76,15 @@ def recipe_of(
             return tpgan_recipe(faces, **changes)
         if method == "metakd":
             return metakd_recipe(faces, tpgan_teacher, **changes)
+        if method == "cut":
+            changes |= {**translation, "data": {"pairs": str(pair_folder)}}
+            return cut_recipe(photo_folder, style_folder, **changes)
+        if method == "nijigan":
+            changes |= {
+                **translation, "distillation": {"high_frequency": 1.0, "relation": 0.1, "contrast": 0.1, "channel": 1.0},
+                "student": {"channels": [4, 5, 5], "blocks": 2}, "balancer": {"kind": "metakd", "every": 1, "lr": 0.05},
+            }  # fmt: skip
+            return nijigan_recipe(photo_folder, style_folder, cut_teacher, **changes)
         if method.endswith("-metakd"):
             changes["balancer"] = {"kind": "metakd", "every": 1, "lr": 0.05}
             method = method.removesuffix("-metakd")
@@ -83,8 +102,11 @@ def recipe_of(
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 @pytest.mark.parametrize(
     "method",
-    ["gan", "stylekd", "biggan", "tinygan", "tinygan-store", "tpgan", "metakd", "stylekd-metakd", "tinygan-metakd"],
-)
+    [
+        "gan", "stylekd", "biggan", "tinygan", "tinygan-store", "tpgan", "metakd", "stylekd-metakd", "tinygan-metakd", "cut",
+        "nijigan",
+    ],
+)  # fmt: skip
 def test_a_resumed_run_ends_bit_identical(
     recipe_of: Callable[..., BaseRecipe],
     tmp_path: Path,
@@ -291,7 +313,8 @@ if os.environ["RANK"] == "0":
 
 
 @pytest.mark.parametrize(
-    "method", ["gan", "stylekd", "biggan", "tinygan", "identity", "metakd", "stylekd-metakd", "tinygan-metakd"]
+    "method",
+    ["gan", "stylekd", "biggan", "tinygan", "identity", "metakd", "stylekd-metakd", "tinygan-metakd", "nijigan"],
 )
 def test_two_processes_have_the_gradients_of_one(
     recipe_of: Callable[..., BaseRecipe], tmp_path: Path, method: str
@@ -328,7 +351,11 @@ def test_two_processes_have_the_gradients_of_one(
     found = torch.load(tmp_path / "g.pt", weights_only=True)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=2e-6 + 2e-4 * float(value.abs().max()), rtol=1e-3, msg=name)
+        # A bias before a norm has the rest of what cancels out, of terms as large as its weight's gradients.
+        sums = expected.get(name.replace("bias", "weight"), value)
+        atol = 2e-6 + 2e-4 * float(value.abs().max()) + 2e-6 * float(sums.abs().max())
+        atol += 5e-4 * (name == "signals.alignment")  # cosines after a step of Adam, which is nearly one of signs
+        torch.testing.assert_close(found[name], value, atol=atol, rtol=1e-3, msg=name)
 
 
 def test_nan_stops_the_run_and_names_the_last_good_checkpoint(

@@ -22,21 +22,24 @@ def translate(
     check_device(device)
     from distilgan.evaluation.translation.translators import open_translator
     from distilgan.files import disk_full_is_a_message
-    from distilgan.pipeline import translate as translating
     from distilgan.pipeline.photographs import photographs
+    from distilgan.pipeline.translate import translate_photos
+    from distilgan.pipeline.videos import is_video, translate_video
     from distilgan.progress import counter, steps
 
     network = open_translator(model, device)
-    if translating.is_video(source):
+    if is_video(source):
         with disk_full_is_a_message(out), steps("frames") as progress:
-            count = translating.translate_video(network, source, out, progress)
-        return print(f"{out}: {count} frames")
+            film, count = translate_video(network, source, out, progress)
+        return print(f"{film}: {count} frames")
     made, failed, total = 0, 0, len(photographs(source))
     with disk_full_is_a_message(out), counter("translating", total) as advance, steps("tiles") as progress:
-        for photo in translating.translate_photos(network, source, out, progress if total == 1 else None):
+        for photo in translate_photos(network, source, out, progress if total == 1 else None):
+            if photo.note and source.is_file():
+                raise UserError(f"{source}: not translated: {photo.note}")
             advance(1)
-            made, failed = made + bool(photo.result), failed + (not photo.result)
-            if not photo.result:
+            made, failed = made + (not photo.note), failed + bool(photo.note)
+            if photo.note:
                 print(f"{photo.name}: not translated: {photo.note}", file=sys.stderr)
     if not made:
         raise UserError(f"{source}: none of its {failed} pictures could be translated")
@@ -58,6 +61,8 @@ def evaluate_translator(
     from distilgan.recipe import TranslationRecipe
     from distilgan.runs import is_run, open_run
 
+    if pictures is not None and (pictures.is_file() or (pictures.is_dir() and any(pictures.iterdir()))):
+        raise UserError(f"--pictures {pictures}: is there already; name a new folder")
     result = evaluate_named(source, data, style, teacher, device, extractor=extractor)
     if pictures is not None:
         known = {f.name for f in fields(TranslationProtocol)}

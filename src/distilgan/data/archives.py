@@ -7,6 +7,7 @@ import hashlib
 import os
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from distilgan.errors import UserError
@@ -45,6 +46,16 @@ def files_below(folder: Path) -> list[str]:
 def is_hidden(name: str) -> bool:
     """Whether a file is a system's or editor's own: .thumbnails/, ._name, __MACOSX/."""
     return any(part.startswith((".", "__MACOSX", "@eaDir")) for part in PurePosixPath(name).parts)
+
+
+def stems(names: list[str]) -> list[str]:
+    """Names without their endings; those that would be alike keep them."""
+    found = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    often, taken = Counter(found), set(names)
+    return [
+        name if often[stem] > 1 or (stem in taken and stem != name) else stem
+        for stem, name in zip(found, names, strict=True)
+    ]
 
 
 def data_sha256(name: str) -> str:

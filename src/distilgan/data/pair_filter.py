@@ -61,8 +61,7 @@ def segmentation_figures(photo: Tensor, translation: Tensor) -> tuple[float, flo
     """(agreement, iou, cross_entropy, classes) of scores [K, H, W] of both pictures.
 
     The cross-entropy is that of Scenimefy's published filter: the translation's scores as logits, the photo's classes as target.
-    Its
-    scores are probabilities, so that between 150 classes it lies between 4.02 and 5.02, and its limit of 5.0 refuses little.
+    Its scores are probabilities, so that between 150 classes it lies between 4.02 and 5.02, and its limit of 5.0 refuses little.
     """
     first, second = photo.argmax(0), translation.argmax(0)
     same = float((first == second).float().mean())
@@ -79,11 +78,16 @@ def segmentation_figures(photo: Tensor, translation: Tensor) -> tuple[float, flo
 
 def verdicts(pairs: dict[str, Figures], limits: Limits) -> dict[str, str]:
     """Why each pair is left out, by name; "" for those that stay."""
-    cut = limits.agreement
-    if limits.share is not None:
-        known = sorted((p.agreement for p in pairs.values() if p.agreement is not None), reverse=True)
-        cut = known[max(0, round(limits.share * len(known)) - 1)] if known else 0.0
+    cut = least_agreement(pairs, limits)
     return {name: _verdict(pair, limits, cut) for name, pair in pairs.items()}
+
+
+def least_agreement(pairs: dict[str, Figures], limits: Limits) -> float:
+    """The agreement from which on pairs stay."""
+    if limits.share is None:
+        return limits.agreement
+    known = sorted((p.agreement for p in pairs.values() if p.agreement is not None), reverse=True)
+    return known[max(0, round(limits.share * len(known)) - 1)] if known else 0.0
 
 
 def _verdict(pair: Figures, limits: Limits, cut: float) -> str:
@@ -100,11 +104,11 @@ def _verdict(pair: Figures, limits: Limits, cut: float) -> str:
     return "" if pair.agreement >= cut else f"{pair.agreement:.0%} of it shows the same"
 
 
-def nearness(pair: Figures, limits: Limits) -> float:
-    """How near a pair is to one of the limits, as a share of it; 0 lies on one."""
+def nearness(pair: Figures, limits: Limits, cut: float) -> float:
+    """How near a pair is to one of the limits, as a share of it; 0 lies on one. `cut`: the least agreement."""
     gaps = [abs(abs(pair.luminance) / limits.luminance - 1), abs(pair.colour / limits.colour - 1)]
     if limits.rule == "scenimefy" and pair.cross_entropy is not None:
         gaps.append(abs(pair.cross_entropy / limits.cross_entropy - 1))
     elif pair.agreement is not None:
-        gaps.append(abs(pair.agreement / max(limits.agreement, 1e-6) - 1))
+        gaps.append(abs(pair.agreement / max(cut, 1e-6) - 1))
     return min(gaps)

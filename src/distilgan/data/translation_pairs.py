@@ -81,9 +81,7 @@ class TranslationPairs:
                 with Image.open(io.BytesIO(self._source.read(name))) as image:
                     sizes.append(image.size)
             except Exception as error:
-                raise UserError(
-                    f"{self.path}: {name} cannot be read ({complaint(error)}); make the pair again"
-                ) from error
+                raise self._unreadable(name, error) from error
         if sizes[0] != sizes[1]:
             shapes = " and ".join(f"{w}x{h}" for w, h in sizes)
             raise UserError(f"{self.path}: the pictures of {stem} have different sizes, {shapes}; make the pair again")
@@ -92,11 +90,17 @@ class TranslationPairs:
                 f"{self.path}: {stem} is {sizes[0][0]}x{sizes[0][1]}, smaller than data.resolution={self.side}; lower that"
             )
 
+    def _unreadable(self, name: str, error: Exception) -> UserError:
+        return UserError(f"{self.path}: {name} cannot be read ({complaint(error)}); make the pair again")
+
     def _decode(self, stem: str) -> tuple[Tensor, Tensor]:
         found = []
         for name in self._files[stem]:
-            with Image.open(io.BytesIO(self._source.read(name))) as image:
-                found.append(pixels_of(to_rgb8(image)))
+            try:
+                with Image.open(io.BytesIO(self._source.read(name))) as image:
+                    found.append(pixels_of(to_rgb8(image)))
+            except Exception as error:
+                raise self._unreadable(name, error) from error
         return found[0], found[1]
 
 

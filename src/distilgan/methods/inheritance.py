@@ -53,13 +53,18 @@ def _same_shape(first: nn.Module, second: nn.Module) -> bool:
 
 
 def _take(own: nn.Module, old: nn.Module) -> bool:
-    """Weights of a 3x3 convolution, or of the depthwise and pointwise ones nearest to it; False if the widths differ."""
-    assert isinstance(old, nn.Conv2d)
+    """Weights of a 3x3 convolution, or of the depthwise and pointwise ones nearest to it; False if they cannot be had."""
+    if _same_shape(own, old):
+        own.load_state_dict(old.state_dict())
+        return True
+    if not isinstance(old, nn.Conv2d):  # already separable, of other widths
+        return False
     if isinstance(own, nn.Conv2d):
         if own.out_channels != old.out_channels:
             return False
-        own.weight[:, : old.in_channels] = old.weight
-        own.weight[:, old.in_channels :] = 0  # the time changes nothing at first
+        shared = min(own.in_channels, old.in_channels)
+        own.weight[:, :shared] = old.weight[:, :shared]
+        own.weight[:, shared:] = 0  # the time changes nothing at first
         _take_bias(own, old)
         return True
     assert isinstance(own, nn.Sequential)
@@ -68,10 +73,11 @@ def _take(own: nn.Module, old: nn.Module) -> bool:
     assert isinstance(pointwise, nn.Conv2d)
     if pointwise.out_channels != old.out_channels:
         return False
-    spatial, mixing = separable(old.weight)
-    depthwise.weight[: old.in_channels] = spatial[:, None]
+    shared = min(depthwise.in_channels, old.in_channels)
+    spatial, mixing = separable(old.weight[:, :shared])
+    depthwise.weight[:shared] = spatial[:, None]
     pointwise.weight.zero_()
-    pointwise.weight[:, : old.in_channels] = mixing[:, :, None, None]
+    pointwise.weight[:, :shared] = mixing[:, :, None, None]
     if depthwise.bias is not None:
         depthwise.bias.zero_()
     _take_bias(pointwise, old)

@@ -33,7 +33,7 @@ from distilgan.methods.draws import Draws
 from distilgan.methods.inheritance import inherit, nearest_blocks
 from distilgan.methods.translation import Features, TranslationMethod, View
 from distilgan.networks.ode_translator import ODEConfig, ODETranslator
-from distilgan.networks.patch_projector import PatchProjector
+from distilgan.networks.patch_projector import PatchProjector, Places
 from distilgan.networks.pretrained import network_sha256
 from distilgan.networks.resnet_translator import ResnetTranslator
 from distilgan.perception.perceptual import build_perceptual
@@ -93,7 +93,7 @@ class NijiGAN(TranslationMethod):
         terms: Terms = {}
         if self.teacher is None or not self.distils:
             return terms
-        wanted, target = self.once_a_step(draws, lambda: self._taught(view.photo))
+        wanted, target, places = self.once_a_step(draws, lambda: self._lesson(view.photo, draws))
         if "output" in weights:
             terms["output"] = pixel_distance(view.made, wanted)
         if "high_frequency" in weights:
@@ -111,7 +111,7 @@ class NijiGAN(TranslationMethod):
         if "channel" in weights:
             terms["channel"] = _mean([channel_distance(adapted[tap], f) for tap, f in target.items()])
         if self.teacher_projector is not None:
-            c, projected = self.recipe.contrast, self._projected("teacher_projector", adapted, target, draws)
+            c, projected = self.recipe.contrast, self._projected("teacher_projector", adapted, target, places)
             if "teacher_relation" in weights:
                 terms["teacher_relation"] = self._mean(semantic_relation, projected)
             if "teacher_contrast" in weights:
@@ -125,6 +125,11 @@ class NijiGAN(TranslationMethod):
         """Whether any term compares the two."""
         assert isinstance(self.recipe, NijiGANRecipe)
         return any(self.recipe.balanced().values())
+
+    def _lesson(self, photo: Tensor, draws: Draws) -> tuple[Tensor, Features, Places]:
+        """The teacher's picture and features, and where these are compared."""
+        picture, features = self._taught(photo)
+        return picture, features, self._places(features, draws) if self.teacher_projector is not None else {}
 
     @torch.no_grad()
     def _taught(self, photo: Tensor) -> tuple[Tensor, Features]:

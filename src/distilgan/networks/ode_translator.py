@@ -68,11 +68,11 @@ class ODEConfig(ResnetConfig):
     stem: int = 7
 
     def __post_init__(self) -> None:
+        if self.folded < 1 or self.stem % 2 == 0:
+            raise ValueError(f"folded={self.folded}, stem={self.stem}: at least 1, and odd")
         super().__post_init__()
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}: at least 1")
-        if self.folded < 1 or self.stem % 2 == 0:
-            raise ValueError(f"folded={self.folded}, stem={self.stem}: at least 1, and odd")
         if self.rtol <= 0 or self.atol <= 0:
             raise ValueError(f"rtol={self.rtol:g}, atol={self.atol:g}: must be above 0")
 
@@ -90,7 +90,7 @@ class ODEBlock(nn.Module):
 
     def __init__(self, config: ODEConfig) -> None:
         super().__init__()
-        self.config, self.evaluations = config, 0
+        self.config, self.evaluations, self._counted = config, 0, 0
         self.conv_block = residual_function(
             config.channels[-1], norm=config.norm, activation=_ACTIVATIONS[config.activation],
             last_norm=config.last_norm, depthwise=config.depthwise, extra=int(config.time_input),
@@ -98,7 +98,7 @@ class ODEBlock(nn.Module):
 
     def f(self, t: Tensor | float, h: Tensor) -> Tensor:
         if not torch.compiler.is_exporting():
-            self.evaluations += 1
+            self._counted += 1
         if not self.config.time_input:
             y: Tensor = self.conv_block(h)
             return y
@@ -108,12 +108,17 @@ class ODEBlock(nn.Module):
         return h
 
     def forward(self, h: Tensor) -> Tensor:
+        exporting = torch.compiler.is_exporting()
+        if not exporting:
+            self._counted = 0
+        h = self._adaptive(h) if self.config.solver == "dopri5" else self._fixed(h, SOLVERS[self.config.solver])
+        if not exporting:
+            self.evaluations = self._counted  # without those of the adjoint's backward, which come later
+        return h
+
+    def _fixed(self, h: Tensor, table: Tableau) -> Tensor:
         c = self.config
-        if not torch.compiler.is_exporting():
-            self.evaluations = 0
-        if c.solver == "dopri5":
-            return self._adaptive(h)
-        table, dt = SOLVERS[c.solver], 1 / c.steps
+        dt = 1 / c.steps
         for step in range(c.steps):
             stages: list[Tensor] = []
             for time, row in zip(table.times, table.rows, strict=True):
@@ -127,7 +132,7 @@ class ODEBlock(nn.Module):
         c = self.config
         span = torch.tensor([0.0, 1.0], device=h.device)
         # Error estimates need more digits than bf16 has.
-        h = h.float()
+        h = h.to(torch.promote_types(h.dtype, torch.float32))
         if c.adjoint:
             ends = odeint_adjoint(
                 self.f, h, span, rtol=c.rtol, atol=c.atol, method="dopri5", adjoint_params=tuple(self.parameters())

@@ -7,6 +7,9 @@ from pathlib import Path
 from distilgan.data.archives import EXTENSIONS, files_below, is_hidden
 from distilgan.errors import UserError
 
+LARGEST = 2**29
+"""Pixels of a photo: what 8 GB hold several times over."""
+
 
 def photographs(source: Path) -> list[tuple[str, Path]]:
     """(name, path) of a picture, or of all below a folder.

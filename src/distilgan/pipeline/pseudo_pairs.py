@@ -8,22 +8,34 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
+from pydantic import TypeAdapter
 from torch import Tensor
 
+from distilgan.data.archives import stems
 from distilgan.data.grid import picture_grid
 from distilgan.data.images import pixels_of, read_picture
-from distilgan.data.pair_filter import Figures, Limits, nearness, segmentation_figures, shifts, verdicts
+from distilgan.data.pair_filter import (
+    Figures,
+    Limits,
+    least_agreement,
+    nearness,
+    segmentation_figures,
+    shifts,
+    verdicts,
+)
 from distilgan.data.translation_pairs import MANIFEST, PHOTO, STYLE
 from distilgan.errors import UserError
 from distilgan.evaluation.translation.translators import AnyTranslator
 from distilgan.files import locked, new_file, write_atomic
-from distilgan.pipeline.photographs import photographs
+from distilgan.pipeline.photographs import LARGEST, photographs
 
 ABOUT, SHEET = "pairs.json", "borderline.png"
 _SHEET_PAIRS, _SHEET_SIDE = 24, 128
+_WRITTEN_EVERY = 20  # pairs
 Scores = Callable[[Tensor], Tensor]
 
 
@@ -52,8 +64,11 @@ def make_pairs(
         UserError: no photos, an `out` of another teacher, size or segmenter, or one that holds something else.
     """
     pictures = photographs(photos)
-    names = _stems(pictures)
-    about = {"teacher": teacher.name, "teacher_sha256": teacher.sha256, "size": size, "segmenter": segmenter}
+    names = stems([name for name, _ in pictures])
+    about = {
+        "teacher": teacher.name, "teacher_sha256": teacher.sha256, "photos": str(photos.resolve()), "size": size,
+        "segmenter": segmenter,
+    }  # fmt: skip
     if out.resolve().is_relative_to(photos.resolve()) and photos.is_dir():
         raise UserError(f"{out}: lies in {photos}, whose pictures are translated; name a folder outside it")
     _claim(out, about)
@@ -61,18 +76,23 @@ def make_pairs(
         known = _read_figures(out)
         unusable: dict[str, str] = {}
         found: dict[str, Figures] = {}
-        for stem, (name, path) in zip(names, pictures, strict=True):
-            files = out / PHOTO / f"{stem}.png", out / STYLE / f"{stem}.png"
-            if stem in known and all(f.is_file() for f in files):
-                found[stem] = known[stem]
-            else:
-                try:
-                    found[stem] = _make_one(teacher, path, files, size, segment)
-                except ValueError as error:
-                    unusable[name] = str(error)
-            _write(out, found, known, limits) if len(found) % 20 == 0 else None
-            if progress:
-                progress(1)
+        try:
+            for stem, (name, path) in zip(names, pictures, strict=True):
+                files = out / PHOTO / f"{stem}.png", out / STYLE / f"{stem}.png"
+                if stem in known and all(f.is_file() for f in files):
+                    found[stem] = known[stem]
+                else:
+                    try:
+                        found[stem] = _make_one(teacher, path, files, size, segment)
+                    except ValueError as error:
+                        unusable[name] = str(error)
+                    if len(found) % _WRITTEN_EVERY == 0:
+                        _write(out, found, known, limits)
+                if progress:
+                    progress(1)
+        except BaseException:  # also when a user stops it
+            _write(out, found, known, limits)
+            raise
         if not found:
             first = next(iter(unusable.items()))
             raise UserError(f"{photos}: not one of its images can be used (the first: {first[0]}: {first[1]})")
@@ -82,22 +102,17 @@ def make_pairs(
     return Made(kept, len(found) - kept, unusable)
 
 
-def _stems(pictures: list[tuple[str, Path]]) -> list[str]:
-    """A name for each pair; pictures that differ in their endings alone keep them."""
-    stems = [str(Path(name).with_suffix("")) for name, _ in pictures]
-    return [name if stems.count(stem) > 1 else stem for stem, (name, _) in zip(stems, pictures, strict=True)]
-
-
 def _claim(out: Path, about: dict[str, object]) -> None:
     path = out / ABOUT
     if path.is_file():
         try:
-            there = json.loads(path.read_text())
+            there = TypeAdapter(dict[str, Any]).validate_json(path.read_bytes())
         except ValueError as error:
             raise UserError(f"{path}: damaged; choose another folder") from error
         for key, value in about.items():
             if key != "teacher" and there.get(key) != value:
-                raise UserError(f"{out}: made with another {key} ({there.get(key)}); choose another folder")
+                what = key.removesuffix("_sha256")
+                raise UserError(f"{out}: made with other {what} ({there.get(what)}); choose another folder")
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: holds something else; choose another folder")
@@ -108,7 +123,7 @@ def _claim(out: Path, about: dict[str, object]) -> None:
 def _make_one(
     teacher: AnyTranslator, path: Path, files: tuple[Path, Path], size: int, segment: Scores | None
 ) -> Figures:
-    photo = pixels_of(_reduced(read_picture(path), size))
+    photo = pixels_of(_reduced(read_picture(path, LARGEST), size))
     translation = teacher.picture(photo)
     for pixels, file in zip((photo, translation), files, strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +183,8 @@ def _read_figures(out: Path) -> dict[str, Figures]:
 
 def _contact_sheet(out: Path, pairs: dict[str, Figures], reasons: dict[str, str], limits: Limits) -> None:
     """The pairs nearest to a limit, photo above translation, those left out marked."""
-    nearest = sorted(pairs, key=lambda name: nearness(pairs[name], limits))[:_SHEET_PAIRS]
+    cut = least_agreement(pairs, limits)
+    nearest = sorted(pairs, key=lambda name: nearness(pairs[name], limits, cut))[:_SHEET_PAIRS]
     rows: list[Tensor] = []
     for start in range(0, len(nearest), 8):
         part = nearest[start : start + 8]

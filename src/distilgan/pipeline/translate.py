@@ -1,26 +1,26 @@
-"""Translating photos and videos: from files to files of the same names and sizes."""
+"""Translating photos: from files to files of the same names and sizes."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
+from distilgan.data.archives import EXTENSIONS
 from distilgan.data.images import pixels_of, read_picture
 from distilgan.errors import UserError
-from distilgan.evaluation.translation.translators import AnyTranslator
+from distilgan.evaluation.translation.translators import AnyTranslator, Progress
 from distilgan.files import new_file, write_atomic
-from distilgan.pipeline.photographs import photographs
+from distilgan.pipeline.photographs import LARGEST, photographs
+from distilgan.pipeline.videos import VIDEOS
 from distilgan.runs import is_run
 
-VIDEOS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"})
 REPORT = "translated.csv"
 _COLUMNS = ("image", "made", "result", "notes")
 _WRITTEN = {
@@ -32,21 +32,15 @@ _WRITTEN = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-_LARGEST = 2**29  # pixels of a photo: what 8 GB hold several times over
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Translated:
-    """What became of a photo; `note` says why there is no result."""
+    """What became of a photo; `note` says why there is no result, `result` is its file as seen from the folder of results."""
 
     name: str
     result: str = ""
     note: str = ""
-
-
-def is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEOS
 
 
 def translate_photos(
@@ -54,61 +48,98 @@ def translate_photos(
 ) -> Iterator[Translated]:
     """Write OUT/NAME for each photo, or the file OUT for a single one, and say in OUT/translated.csv what was made.
 
-    A photo that cannot be read is passed over, and said. Results of an earlier call are replaced, other files never.
+    A photo that cannot be read is passed over, and said. What an earlier call made of these photos is replaced; files that no call
+    has made are never touched.
 
     Raises:
         UserError: `out` lies among the photos, is a run, or holds other files by the names of results.
     """
     pictures = photographs(source)
-    single = source.is_file() and (out.suffix.lower() in _WRITTEN and not out.is_dir())
-    targets = [out] if single else [out / _result_name(name) for name, _ in pictures]
-    earlier = {} if single else _earlier(out)
-    _check_targets(source, out, pictures, targets, earlier, single)
+    if source.is_file() and _is_name_of_a_file(out):
+        yield _one(translate, source.name, source, out, out.name, progress)
+        return
+    earlier = _earlier(out)
+    targets = _targets(source, out, pictures, {out / t.result for t in earlier.values() if t.result})
+    results = [target.relative_to(out).as_posix() for target in targets]
+    out.mkdir(parents=True, exist_ok=True)
+    # A call that is killed has said which files are its own.
+    planned = [Translated(name, result, "not reached") for (name, _), result in zip(pictures, results, strict=True)]
+    _write(out, {**earlier, **{t.name: t for t in planned}})
     done: dict[str, Translated] = {}
     try:
-        for (name, path), target in zip(pictures, targets, strict=True):
-            result = target.name if single else target.relative_to(out).as_posix()
-            try:
-                rgb = read_picture(path, _LARGEST)
-                made = translate.picture(pixels_of(rgb), progress)
-                _save(made, target)
-                done[name] = Translated(name, result)
-            except ValueError as error:
-                done[name] = Translated(name, note=str(error))
+        for (name, path), target, result in zip(pictures, targets, results, strict=True):
+            stale = earlier[name].result if name in earlier else ""
+            if stale and (stale == result or stale not in results):
+                (out / stale).unlink(missing_ok=True)
+            done[name] = _one(translate, name, path, target, result, progress)
             yield done[name]
     finally:  # also when a user stops it
-        if not single:
-            others = {name: t for name, t in earlier.items() if name not in done}
-            _write(out, {**others, **done})
+        taken = {t.result for t in done.values()} - {""}
+        others = {name: t for name, t in earlier.items() if name not in done and t.result not in taken}
+        _write(out, {**others, **done})
 
 
-def _result_name(name: str) -> str:
-    """The photo's own, or with .png for what is not written."""
-    path = Path(name)
-    return name if path.suffix.lower() in _WRITTEN else str(path.with_suffix(".png"))
+def _is_name_of_a_file(out: Path) -> bool:
+    """Whether `out` names the file to write, and not a folder.
+
+    Raises:
+        UserError: it does, but of a kind that is not written, or of one that is there.
+    """
+    ending = out.suffix.lower()
+    if out.is_dir() or ending not in EXTENSIONS | VIDEOS:
+        return False
+    if ending not in _WRITTEN:
+        raise UserError(f"{out}: name a file that ends in {', '.join(_WRITTEN)}, or a folder")
+    if out.exists():
+        raise UserError(f"{out}: is there already; name another file")
+    return True
 
 
-def _check_targets(
-    source: Path, out: Path, pictures: list[tuple[str, Path]], targets: list[Path], earlier: dict[str, Translated], single: bool
-) -> None:  # fmt: skip
-    if not single:
-        if out.exists() and not out.is_dir():
-            raise UserError(f"{out}: is a file; name a folder")
-        if is_run(out):
-            raise UserError(f"{out}: is a run; name another folder")
-        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-            raise UserError(f"{out}: lies in {source}, whose pictures are translated; name a folder outside it")
+def _one(
+    translate: AnyTranslator, name: str, path: Path, target: Path, result: str, progress: Progress | None
+) -> Translated:
+    try:
+        made = translate.picture(pixels_of(read_picture(path, LARGEST)), progress)
+        _save(made, target)
+    except ValueError as error:
+        return Translated(name, note=str(error))
+    return Translated(name, result)
+
+
+def _targets(source: Path, out: Path, pictures: list[tuple[str, Path]], ours: set[Path]) -> list[Path]:
+    """The file of each photo, none of which is one itself or anybody else's."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; name a folder")
+    if is_run(out):
+        raise UserError(f"{out}: is a run; name another folder")
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"{out}: lies in {source}, whose pictures are translated; name a folder outside it")
     photos = {path.resolve() for _, path in pictures}
-    ours = {out / t.result for t in earlier.values() if t.result}
     seen: dict[Path, str] = {}
-    for (name, _), target in zip(pictures, targets, strict=True):
+    for (name, _), result in zip(pictures, _results([name for name, _ in pictures]), strict=True):
+        target = out / result
         if target.resolve() in photos:
             raise UserError(f"{target}: is one of the photos; name another place for the results")
         if target in seen:
             raise UserError(f"{target}: would be the result of both {seen[target]} and {name}; rename one of them")
         seen[target] = name
-        if target.exists() and target not in ours and not single:
+        if target.exists() and target not in ours:
             raise UserError(f"{target}: is there already, and no result of an earlier call; name another folder")
+    return list(seen)
+
+
+def _results(names: list[str]) -> list[str]:
+    """Each photo's own name, with .png for an ending that is not written; behind it where others would have that name."""
+    found = [name if _is_written(name) else str(Path(name).with_suffix(".png")) for name in names]
+    often = Counter(found)
+    return [
+        f"{name}.png" if often[result] > 1 and not _is_written(name) else result
+        for name, result in zip(names, found, strict=True)
+    ]
+
+
+def _is_written(name: str) -> bool:
+    return Path(name).suffix.lower() in _WRITTEN
 
 
 def _save(made: Tensor, target: Path) -> None:
@@ -124,8 +155,7 @@ def _write(out: Path, done: dict[str, Translated]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for t in done.values():
-        writer.writerow([t.name, "yes" if t.result else "no", t.result, t.note])
-    out.mkdir(parents=True, exist_ok=True)
+        writer.writerow([t.name, "no" if t.note else "yes", t.result, t.note])
     write_atomic(out / REPORT, text.getvalue().encode(errors="backslashreplace"))
 
 
@@ -138,70 +168,3 @@ def _earlier(out: Path) -> dict[str, Translated]:
     if not rows or tuple(rows[0]) != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
         raise UserError(f"{path}: is there already, and no list of an earlier call; name another folder")
     return {name: Translated(name, result, note) for name, _, result, note in rows[1:]}
-
-
-def translate_video(translate: AnyTranslator, source: Path, out: Path, progress: Progress | None = None) -> int:
-    """Write the video `out`, every frame of `source` translated, its sound as it is; returns how many frames.
-
-    Raises:
-        UserError: no video, none of its frames can be read, or `out` is there and is `source`.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise UserError("videos need the package av: pip install 'distilgan[video]'") from error
-    if not source.is_file():
-        raise UserError(f"{source}: no such file")
-    if not is_video(out):
-        raise UserError(f"{out}: name a file that ends in {', '.join(sorted(VIDEOS))}")
-    if out.exists() and out.samefile(source):
-        raise UserError(f"{out}: is the video itself; name another file")
-    try:
-        with av.open(str(source)) as given, new_file(out) as partial:
-            if not given.streams.video:
-                raise UserError(f"{source}: holds no video")
-            with av.open(str(partial), "w", format=_container(out)) as made:
-                return _frames(translate, given, made, source, progress)
-    except av.error.FFmpegError as error:
-        raise UserError(f"{source}: not a video, or a damaged one ({error.strerror or error})") from error
-
-
-def _container(out: Path) -> str:
-    return {".mkv": "matroska", ".m4v": "mp4"}.get(out.suffix.lower(), out.suffix.lower()[1:])
-
-
-def _frames(translate: AnyTranslator, given: Any, made: Any, source: Path, progress: Progress | None) -> int:
-    import av
-
-    pictures = given.streams.video[0]
-    pictures.thread_type = "AUTO"
-    codec = "libvpx-vp9" if made.format.name == "webm" else "libx264"
-    stream, count, total = None, 0, pictures.frames
-    sound = given.streams.audio[0] if given.streams.audio else None
-    sound_out = made.add_stream_from_template(sound) if sound is not None else None
-    for packet in given.demux(*(s for s in (pictures, sound) if s is not None)):
-        if packet.stream is sound:
-            if packet.dts is not None and sound_out is not None:
-                packet.stream = sound_out
-                made.mux(packet)
-            continue
-        for frame in packet.decode():
-            pixels = pixels_of(Image.fromarray(frame.to_ndarray(format="rgb24")))
-            if stream is None:
-                rate = pictures.average_rate or Fraction(25)
-                stream = made.add_stream(codec, rate=rate, options={"crf": "18"})
-                # Halved colour needs even sides.
-                even = [side % 2 == 0 for side in pixels.shape[1:]]
-                stream.height, stream.width = pixels.shape[1:]
-                stream.pix_fmt = "yuv420p" if all(even) else "yuv444p"
-                stream.time_base = pictures.time_base
-            found = av.VideoFrame.from_ndarray(translate.picture(pixels).permute(1, 2, 0).contiguous().numpy(), "rgb24")
-            found.pts, found.time_base = frame.pts, frame.time_base
-            made.mux(stream.encode(found))
-            count += 1
-            if progress:
-                progress(count, max(total, count))
-    if stream is None:
-        raise UserError(f"{source}: a video without frames")
-    made.mux(stream.encode())
-    return count

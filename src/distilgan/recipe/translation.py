@@ -10,7 +10,6 @@ from distilgan.recipe.base import BaseRecipe, Data, DistillRecipe, Evaluation
 from distilgan.recipe.section import Section
 
 Width = Annotated[int, Field(ge=1, le=2**16)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TranslationData(Data):
@@ -125,7 +124,9 @@ class SupervisedLosses(Section):
     schedule: Literal["constant", "cosine_decay", "linear_ramp", "off_then_constant", "scenimefy_code"] = Field(
         "cosine_decay", description="what the weight is multiplied by over the run"
     )
-    start: Share = Field(0.0, description="linear_ramp, off_then_constant: share of the run before it begins")
+    start: float = Field(
+        0.0, ge=0, lt=1, description="linear_ramp, off_then_constant: share of the run before it begins"
+    )
     gan: float = Field(1.0, ge=0, description="score of a critic that sees photo and translation")
     nce: float = Field(0.1, ge=0, description="StylePatchNCE between translation and partner")
 
@@ -187,6 +188,11 @@ class _Translation(BaseRecipe):
             raise ValueError(f"supervised.start: schedule={s.schedule} does not use it; leave it out")
         if s.weight and not (s.gan or s.nce):
             raise ValueError("supervised.gan and nce are 0: set supervised.weight=0 instead")
+        side, layers = self.data.resolution, self.critic.layers
+        if (u.gan or s.weight * s.gan) and side >> layers < 3:
+            raise ValueError(
+                f"critic.layers={layers}: nothing would be left to score of data.resolution={side}; use fewer"
+            )
         return self
 
 
@@ -236,6 +242,11 @@ class NijiGANRecipe(_Translation, DistillRecipe):
     contrast: Contrast = Contrast(taps=["image", "down1", "down2", "block1"])
     student: ODEStudent = ODEStudent()
     distillation: DistillationLosses = DistillationLosses()
+
+    @property
+    def follows_length(self) -> bool:
+        hardens = bool(self.distillation.contrast) and self.contrast.hard_first != self.contrast.hard_last
+        return super().follows_length or hardens
 
     def balanced(self) -> dict[str, float]:
         d = self.distillation

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from distilgan.errors import UserError
 from distilgan.networks.resnet_translator import CUTTranslator, ResnetConfig
 from distilgan.teachers.layout import Tensors, read_state
 
@@ -25,7 +26,11 @@ def read_translator(path: Path) -> CUTTranslator:
     Raises:
         UserError: not such a file.
     """
-    return from_cut(Tensors(read_state(path), path))
+    try:
+        return from_cut(Tensors(read_state(path), path))
+    except (ValueError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: the checkpoint's tensors contradict each other ({why})") from error
 
 
 def from_cut(tensors: Tensors) -> CUTTranslator:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from distilgan.data.archives import stems
 from distilgan.data.crops import CropSet
 from distilgan.data.grid import picture_grid
 from distilgan.data.images import to_float, to_uint8
@@ -60,6 +61,7 @@ _MEANING = {
     "mse_photo": "mean squared difference from the photo",
 }
 _COLUMNS, _SHOWN, _TALL = 8, 4, 256
+_ALL = "all.png"
 
 
 def meaning(name: str) -> str:
@@ -216,15 +218,15 @@ def write_test_pictures(
     folder: Path, photos: CropSet, student: AnyTranslator, teacher: AnyTranslator | None
 ) -> list[Path]:
     """FOLDER/NAME.png of every photo: photo | teacher's | student's; and FOLDER/all.png, a grid of crops."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for i, name in enumerate(photos.names):
+    for i, name in enumerate(stems([*photos.names, _ALL])[:-1]):
         photo = photos[i]
         made = [t.picture(photo) for t in (teacher, student) if t is not None]
-        written.append(folder / f"{Path(name).stem}.png")
+        written.append(folder / f"{name}.png")
+        written[-1].parent.mkdir(parents=True, exist_ok=True)
         side_by_side(photo, *made).save(written[-1])
     crops = _spread(photos)
     rows = [crops, *(to_uint8(t(to_float(crops))) for t in (teacher, student) if t is not None)]
-    written.append(folder / "all.png")
+    written.append(folder / _ALL)
     picture_grid(rows).save(written[-1])
     return written

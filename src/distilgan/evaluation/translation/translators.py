@@ -74,8 +74,8 @@ class OnnxTranslator:
         self.session = open_session(self.path, self.threads)
         inputs = self.session.get_inputs()
         match [i.shape for i in inputs]:
-            case [[_, 3, height, width]]:
-                self.input = inputs[0].name
+            case [[batch, 3, height, width]]:
+                self.input, self.single = inputs[0].name, batch == 1
                 self.fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
             case _:
                 takes = ", ".join(f"{i.name} {i.shape}" for i in inputs)
@@ -90,9 +90,15 @@ class OnnxTranslator:
         """Photos [N, 3, H, W] in [-1, 1] -> translations in [-1, 1].
 
         Raises:
-            UserError: it gives pictures of another size.
+            UserError: it does not take them, or gives pictures of another size.
         """
-        made = self.session.run(None, {self.input: np.ascontiguousarray(photos.float().numpy())})[0]
+        if self.single and len(photos) > 1:
+            return torch.cat([self(photo[None]) for photo in photos])
+        try:
+            made = self.session.run(None, {self.input: np.ascontiguousarray(photos.float().numpy())})[0]
+        except Exception as error:  # onnxruntime has a kind for each of its codes
+            why = " ".join(str(error).split())[:160]
+            raise UserError(f"{self.path}: does not take float32 pictures {list(photos.shape)} ({why})") from error
         if made.shape != tuple(photos.shape):
             raise UserError(
                 f"{self.path}: gives {list(made.shape)} for {list(photos.shape)}; a translator keeps the size"
