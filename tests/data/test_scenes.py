@@ -12,7 +12,7 @@ from PIL import Image
 
 from distilgan.data.crops import CropSet
 from distilgan.data.scenes import dataset, render_scenes
-from distilgan.data.scenes.draw import draw_scene
+from distilgan.data.scenes.draw import Light, draw_scene
 from distilgan.errors import UserError
 
 
@@ -48,9 +48,9 @@ def test_a_stopped_set_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(contents(tmp_path / "set")) == 2  # the manifest and a picture
     drawn: list[int] = []
 
-    def counted(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    def counted(rng: np.random.Generator, height: int, width: int, light: Light) -> np.ndarray:
         drawn.append(1)
-        return draw_scene(rng, height, width)
+        return draw_scene(rng, height, width, light)
 
     monkeypatch.setattr(dataset, "draw_scene", counted)
     render_scenes(tmp_path / "set", 3, 64)
@@ -95,3 +95,10 @@ def test_scenes_are_of_many_kinds() -> None:
     means = np.stack([p.mean((0, 1)) for p in pictures])
     assert means.std(0).min() > 5
     assert all(len(np.unique(p.reshape(-1, 3), axis=0)) < p.size / 3 for p in pictures)
+
+
+def test_by_day_no_picture_is_dark() -> None:
+    def darkest(light: Light) -> float:
+        return min(float(draw_scene(np.random.default_rng([0, i]), 64, 96, light).mean()) for i in range(12))
+
+    assert darkest("day") > 120 > 100 > darkest("any")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -40,6 +40,7 @@ def data_scenes(
     count: Annotated[int, typer.Option(help="How many landscapes.", min=1)] = 200,
     size: Annotated[int, typer.Option(help="Height in pixels, 64 to 1024; they are half as wide again.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn.", min=0, max=2**53)] = 0,
+    light: Annotated[Literal["any", "day"], typer.Option(help="Of any time, or by day alone.")] = "any",
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
 ) -> None:
     """Draw landscapes in flat tones, a style to translate photos into. The same command goes on where it stopped."""
@@ -48,7 +49,7 @@ def data_scenes(
     from distilgan.progress import counter
 
     with disk_full_is_a_message(out), counter("drawing", count) as advance:
-        print(render_scenes(out, count, size, seed, workers, advance))
+        print(render_scenes(out, count, size, seed, light, workers, advance))
 
 
 @data_app.command("poses")

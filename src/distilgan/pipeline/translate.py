@@ -32,6 +32,7 @@ _WRITTEN = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
+_QUALITY = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _save(made: Tensor, target: Path) -> None:
     form = _WRITTEN[target.suffix.lower()]
     image = Image.fromarray(made.permute(1, 2, 0).contiguous().numpy())
     with new_file(target) as partial:
-        image.save(partial, form, **({"quality": 95, "subsampling": 0} if form == "JPEG" else {}))
+        image.save(partial, form, **_QUALITY.get(form, {}))
 
 
 def _write(out: Path, done: dict[str, Translated]) -> None:

@@ -104,8 +104,9 @@ class _Film:
         self.given = given.streams.best("video")  # a cover is one too
         self.sound = given.streams.audio[0] if given.streams.audio else None
         self.rate = self.given.average_rate or Fraction(25)
-        # These have frames at a fixed distance.
-        self.base = 1 / self.rate if made.format.name == "avi" else self.given.time_base
+        # Frames of an .avi are at a fixed distance and in their order.
+        self.ordered = made.format.name == "avi"
+        self.base = 1 / self.rate if self.ordered else self.given.time_base
         self.stream: Any = None
         self._waiting: list[Any] = []
         self._last = -1
@@ -141,7 +142,8 @@ class _Film:
 
     def _start(self, pixels: Tensor, frame: Any) -> None:
         codec = "libvpx-vp9" if self.made.format.name == "webm" else "libx264"
-        self.stream = self.made.add_stream(codec, rate=self.rate, options={"crf": "18"})
+        options = {"crf": "18", **({"bf": "0"} if self.ordered else {})}
+        self.stream = self.made.add_stream(codec, rate=self.rate, options=options)
         context = self.stream.codec_context
         self.stream.time_base = context.time_base = self.base
         self.stream.height, self.stream.width = pixels.shape[1:]

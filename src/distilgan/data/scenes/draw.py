@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from distilgan.data.scenes.noise import Floats, line, plane
 
 Colour = tuple[float, float, float]
 Mask = npt.NDArray[np.bool_]
+Light = Literal["any", "day"]
 _OVER = 2  # times the size
 
 
@@ -55,6 +57,9 @@ PALETTES = (
             (0.78, 0.78, 0.84), (0.48, 0.40, 0.48), (0.76, 0.36, 0.14), (0.84, 0.66, 0.26), (0.22, 0.46, 0.66),
             (0.28, 0.10, 0.26), (1.0, 0.92, 0.60)),
 )  # fmt: skip
+
+# How often each is taken: bright day, evening, night, pale day, autumn day.
+_CHANCES: dict[Light, tuple[float, ...]] = {"any": (0.4, 0.15, 0.1, 0.2, 0.15), "day": (0.5, 0.0, 0.0, 0.3, 0.2)}
 
 
 def mixed(first: Colour, second: Colour, share: float) -> Colour:
@@ -96,9 +101,9 @@ class _Canvas:
         return (self.columns - x) ** 2 + ((self.rows - y) / flat) ** 2 < radius**2
 
 
-def draw_scene(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """A landscape, uint8 [height, width, 3]."""
-    palette = PALETTES[int(rng.choice(len(PALETTES), p=(0.4, 0.15, 0.1, 0.2, 0.15)))]
+def draw_scene(rng: np.random.Generator, height: int, width: int, light: Light = "any") -> npt.NDArray[np.uint8]:
+    """A landscape, uint8 [height, width, 3]; `light`: at any time, or by day alone."""
+    palette = PALETTES[int(rng.choice(len(PALETTES), p=_CHANCES[light]))]
     c = _Canvas(rng, height * _OVER, width * _OVER, palette)
     kind = rng.choice(("hills", "lake", "forest", "flowers", "sky", "village"), p=(0.2, 0.2, 0.15, 0.2, 0.1, 0.15))
     if kind == "flowers":

@@ -120,7 +120,10 @@ class OnnxTranslator:
                 "network's folder, which goes tile by tile"
             )
         rows, columns = (max(4 * self.multiple, -(-side // self.multiple) * self.multiple) for side in (height, width))
-        padded = np.pad(pixels.numpy(), ((0, 0), (0, rows - height), (0, columns - width)), mode="edge")
+        padded = pixels.numpy()
+        for axis, more in ((1, rows - height), (2, columns - width)):  # as tiles do it: both give the same picture
+            widths = [(0, more if a == axis else 0) for a in range(3)]
+            padded = np.pad(padded, widths, mode="reflect" if more < padded.shape[axis] else "edge")
         made = self(torch.from_numpy(padded)[None].float() / 127.5 - 1)[0, :, :height, :width]
         return (made * 127.5 + 128).clamp(0, 255).to(torch.uint8)
 
