@@ -90,7 +90,7 @@ def drawn_protocol(first: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Timing:
-    """How the time of one picture is taken: `calls` after `warmup` uncounted ones in each of `rounds`, in which files take turns."""
+    """How the time of one picture is taken: `calls` after `warmup` uncounted ones in each of `rounds`; files take turns."""
 
     threads: int = 1
     rounds: int = 10
@@ -176,7 +176,8 @@ class Benchmark:
         teacher = load_model(self.teacher, Pretrained)
         export_onnx(teacher, export)
         first = next(iter(results.values()))[0]
-        samples = thousands(first["protocol"].get("samples", 0))
+        p = first["protocol"]
+        samples = thousands(p.get("samples", p.get("photo_crops", 0)))
         metrics = {name: key.format(samples) for name, key in self.metrics.items()}
         rows = self._rows(results, export / "model.onnx", metrics, table.seeds)
         protocol = {

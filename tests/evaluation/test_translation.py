@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from distilgan.cli import main
 from distilgan.data.crops import CropSet
 from distilgan.errors import UserError
-from distilgan.evaluation.cost import Costed
+from distilgan.evaluation.cost import Costed, costs
 from distilgan.evaluation.translation import measure as measuring
 from distilgan.evaluation.translation.measure import (
     TranslationProtocol,
@@ -25,9 +25,9 @@ from distilgan.evaluation.translation.measure import (
     evaluate_translation,
     read_translation_result,
 )
-from distilgan.evaluation.translation.named import check_size, evaluate_named, repeated, translates
+from distilgan.evaluation.translation.named import MEANS, check_size, evaluate_named, translates
 from distilgan.evaluation.translation.report import meaning, write_test_pictures
-from distilgan.evaluation.translation.solvers import OTHERS, solver_sensitivity
+from distilgan.evaluation.translation.solvers import OWN, SOLVERS_TRIED, solver_sensitivity
 from distilgan.evaluation.translation.translators import TorchTranslator
 from distilgan.networks.ode_translator import ODEConfig, ODETranslator
 from distilgan.networks.resnet_translator import CUTTranslator, ResnetConfig
@@ -152,8 +152,8 @@ def test_solvers_agree_with_themselves_alone() -> None:
     network = lively(ODETranslator(ODEConfig([4, 6], 2, solver="euler", steps=2, resolution=16)))
     crops = torch.randint(0, 256, (9, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     found = solver_sensitivity(network, crops)
-    assert set(found) == set(OTHERS)
-    assert found["euler 2"] == {"psnr": 100, "ssim": pytest.approx(1), "evaluations": 2}
+    assert set(found) == set(SOLVERS_TRIED)
+    assert found[OWN] == found["euler 2"] == {"psnr": 100, "ssim": pytest.approx(1), "evaluations": 2}
     assert (found["euler 1"]["evaluations"], found["rk4 1"]["evaluations"]) == (1, 4)
     assert found["dopri5"]["evaluations"] >= 7  # two to begin with, six a step, the first of which is known
     assert all(found[name]["psnr"] < 60 for name in ("euler 1", "rk4 1", "dopri5"))
@@ -169,10 +169,12 @@ def test_the_timing_table_counts_after_a_warm_up(monkeypatch: pytest.MonkeyPatch
         calls[0] += 1
         clock[0] += 1.0 if calls[0] <= 5 else (calls[0] - 5) / 1000
 
-    monkeypatch.setattr("distilgan.evaluation.translation.named.time.perf_counter", lambda: clock[0])
-    found = repeated({"student": Costed(run, {})})
+    monkeypatch.setattr("distilgan.evaluation.cost.time.perf_counter", lambda: clock[0])
+    found = costs({"student": Costed(run, {})}, 50, MEANS)["student"]
     assert calls == [55]
-    assert found == {"student": {"mean_ms_of_5": pytest.approx(3.0), "mean_ms_of_50": pytest.approx(25.5)}}
+    assert found["latency_ms_mean_of_5"] == pytest.approx(3.0)
+    assert found["latency_ms_mean_of_50"] == pytest.approx(25.5)
+    assert "latency_ms_mean_of_50" not in costs({"student": Costed(run, {})}, 49, MEANS)["student"]
 
 
 def test_sizes_that_a_network_cannot_take() -> None:
@@ -277,7 +279,7 @@ def test_evaluate(means: None, run: Command, cut_teacher: Path, tmp_path: Path) 
     assert {"fid32_means_style", "kid32_means_teacher", "psnr_teacher", "ssim_photo"} <= set(result["metrics"])
     assert set(result["photos"]) >= {"fid32_means_style"}
     assert set(result["cost"]) == {"student", "teacher"}
-    assert {"parameters", "macs", "peak_activation_bytes", "mean_ms_of_5", "mean_ms_of_50"} <= set(
+    assert {"parameters", "macs", "peak_activation_bytes", "latency_ms_mean_of_5", "latency_ms_mean_of_50"} <= set(
         result["cost"]["student"]
     )
     assert {p.name for p in (tmp_path / "side").iterdir()} == {"00.png", "all.png"}

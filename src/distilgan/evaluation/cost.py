@@ -7,9 +7,10 @@ matrix products of self-attention are.
 
 from __future__ import annotations
 
+import statistics
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,9 +158,9 @@ def costed_network(network: nn.Module, inputs: dict[str, Tensor]) -> Costed:
     return Costed(torch.no_grad()(lambda: network(**inputs)), facts, next(iter(inputs.values())).device)
 
 
-def costs(items: Mapping[str, Costed], runs: int) -> dict[str, dict[str, Any]]:
-    """The facts of each and its times, taken in turn: a slow moment of the machine hits all alike."""
-    timed = latency(items, runs)
+def costs(items: Mapping[str, Costed], runs: int, means: Sequence[int] = ()) -> dict[str, dict[str, Any]]:
+    """The facts of each and its times, taken in turn: a slow moment of the machine hits all alike. `means`: as in `latency`."""
+    timed = latency(items, runs, means=means)
     found = {}
     for label, item in items.items():
         times = {f"latency_ms_{name}": value for name, value in timed[label].items()}
@@ -167,8 +168,14 @@ def costs(items: Mapping[str, Costed], runs: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def latency(runs: Mapping[str, Callable[[], object]], rounds: int = 30, warmup: int = 5) -> dict[str, dict[str, float]]:
-    """Milliseconds of each call: {"p50", "p90"} over `rounds` in which they take turns, after `warmup` uncounted ones."""
+def latency(
+    runs: Mapping[str, Callable[[], object]], rounds: int = 30, warmup: int = 5, means: Sequence[int] = ()
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of each call: {"p50", "p90"} over `rounds` in which they take turns, after `warmup` uncounted ones.
+
+    Args:
+        means: of how many of the first rounds the mean is given too ("mean_of_N"), where there are so many.
+    """
     times: dict[str, list[float]] = {label: [] for label in runs}
     for i in range(warmup + rounds):
         for label, run in runs.items():
@@ -176,7 +183,14 @@ def latency(runs: Mapping[str, Callable[[], object]], rounds: int = 30, warmup: 
             run()
             if i >= warmup:
                 times[label].append((time.perf_counter() - start) * 1e3)
-    return {label: {"p50": _quantile(found, 0.5), "p90": _quantile(found, 0.9)} for label, found in times.items()}
+    return {
+        label: {
+            "p50": _quantile(found, 0.5),
+            "p90": _quantile(found, 0.9),
+            **{f"mean_of_{n}": statistics.fmean(found[:n]) for n in means if n <= rounds},
+        }
+        for label, found in times.items()
+    }
 
 
 def _quantile(values: list[float], share: float) -> float:

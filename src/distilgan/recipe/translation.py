@@ -154,6 +154,7 @@ class TranslationEvaluation(Evaluation):
     crops: int = Field(32, ge=1, description="measured of each picture, spread evenly")
     extractor: str = Field("efficientnet-lite0", description="efficientnet-lite0, or inception:PATH to a weight file")
     perceptual: str = Field("efficientnet-lite0", description="efficientnet-lite0, or lpips:PATH to VGG16 weights")
+    latency_runs: int = Field(50, ge=1, description="timed forwards")
 
 
 class _Translation(BaseRecipe):

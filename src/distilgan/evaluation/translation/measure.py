@@ -46,7 +46,7 @@ class TranslationProtocol:
     limit: int | None = None
     extractor: str = "efficientnet-lite0"
     perceptual: str = "efficientnet-lite0"
-    latency_runs: int = 30
+    latency_runs: int = 50
     device: str = "cpu"
 
 

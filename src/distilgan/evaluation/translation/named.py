@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,7 @@ from distilgan.evaluation.translation.measure import (
     evaluate_translation,
     open_crops,
 )
-from distilgan.evaluation.translation.solvers import solver_sensitivity
+from distilgan.evaluation.translation.solvers import EXACT, OWN, solver_sensitivity
 from distilgan.evaluation.translation.translators import AnyTranslator, TorchTranslator, open_translator
 from distilgan.networks.families import FAMILIES
 from distilgan.networks.pretrained import read_config
@@ -32,7 +29,8 @@ from distilgan.runs import is_run, open_run
 from distilgan.teachers.cut import is_checkpoint
 
 _SENSITIVITY_CROPS = 16
-_WARM_UP = 5
+MEANS = (5, 50)
+"""Runs that the NijiGAN report's times are means of."""
 
 
 def protocol_of(recipe: TranslationRecipe) -> TranslationProtocol:
@@ -113,28 +111,14 @@ def measure_translation(
         crops = open_crops(protocol, protocol.data).crops(protocol.crops)
         chosen = torch.linspace(0, len(crops) - 1, min(len(crops), _SENSITIVITY_CROPS)).long()
         result.solvers = solver_sensitivity(student.network, crops[chosen])
+        if result.solvers:
+            result.metrics["evaluations"] = result.solvers[OWN]["evaluations"]
+            result.metrics["psnr_exact_ode"] = result.solvers[EXACT]["psnr"]
     items: dict[str, AnyTranslator] = {"student": student, "teacher": master} if master else {"generator": student}
     items |= {label: open_translator(other) for label, other in (extra_costs or {}).items()}
     costed: dict[str, Costed] = {label: item.costed() for label, item in items.items()}
-    result.cost = costs(costed, protocol.latency_runs)
-    for label, times in repeated(costed).items():
-        result.cost[label] |= times
+    result.cost = costs(costed, protocol.latency_runs, MEANS)
     return result
-
-
-def repeated(items: Mapping[str, Costed], first: int = 5, all_runs: int = 50) -> dict[str, dict[str, float]]:
-    """Mean milliseconds of the first 5 and of all 50 runs of each, one after another, warmed up: the NijiGAN report's table."""
-    found = {}
-    for label, item in items.items():
-        times = []
-        for i in range(_WARM_UP + all_runs):
-            start = time.perf_counter()
-            item()
-            if i >= _WARM_UP:
-                times.append((time.perf_counter() - start) * 1e3)
-        means = {first: statistics.fmean(times[:first]), all_runs: statistics.fmean(times)}
-        found[label] = {f"mean_ms_of_{n}": value for n, value in means.items()}
-    return found
 
 
 def check_size(item: AnyTranslator | None, resolution: int) -> None:

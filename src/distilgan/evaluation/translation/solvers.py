@@ -14,12 +14,14 @@ from distilgan.networks.resnet_translator import ResnetTranslator
 from distilgan.perception.perceptual import build_perceptual
 
 _BATCH, _TIGHT = 8, 1e-3
+OWN, EXACT = "as learnt", "dopri5"
 # Of each name what is changed in the student's own config.
-OTHERS = {
+SOLVERS_TRIED: dict[str, dict[str, object]] = {
+    OWN: {},
     "euler 1": {"solver": "euler", "steps": 1},
     "euler 2": {"solver": "euler", "steps": 2},
     "rk4 1": {"solver": "rk4", "steps": 1},
-    "dopri5": {"solver": "dopri5", "steps": 1, "rtol": _TIGHT, "atol": _TIGHT},
+    EXACT: {"solver": "dopri5", "steps": 1, "rtol": _TIGHT, "atol": _TIGHT},
 }
 
 
@@ -35,7 +37,7 @@ def solver_sensitivity(network: ResnetTranslator, crops: Tensor) -> dict[str, di
     images = [to_float(part).to(device) for part in torch.split(crops, _BATCH)]
     own = [network(image) for image in images]
     found = {}
-    for name, changes in OTHERS.items():
+    for name, changes in SOLVERS_TRIED.items():
         other = ODETranslator(_changed(network.config, changes)).to(device).eval()
         other.load_state_dict(network.state_dict())
         made, evaluations = [], []
