@@ -76,7 +76,17 @@ METRICS = {
 
 def protocol(first: dict[str, Any]) -> dict[str, Any]:
     p = first["protocol"]
-    kept = ("held_out", "style_held_out", "photos", "photo_crops", "style_pictures", "style_crops", "resolution", "load", "zoom")
+    kept = (
+        "held_out",
+        "style_held_out",
+        "photos",
+        "photo_crops",
+        "style_pictures",
+        "style_crops",
+        "resolution",
+        "load",
+        "zoom",
+    )
     return {
         **{k: p[k] for k in (*kept, "extractor", "perceptual", "psnr", "ssim", "high_frequency")},
         "photos as they are": first["photos"],

@@ -13,7 +13,19 @@ import pytest
 
 from distilgan.recipe import load_recipe, packaged
 
-VERBS = ["recipes", "distill", "train", "evaluate", "profile", "sample", "export", "convert", "frontalize", "data"]
+VERBS = [
+    "recipes",
+    "distill",
+    "train",
+    "evaluate",
+    "profile",
+    "sample",
+    "export",
+    "convert",
+    "frontalize",
+    "translate",
+    "data",
+]
 
 
 def distilgan(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -160,8 +172,16 @@ QUICK = [
     "distylegan-as-published",
     "identity-faces",
     "metakd",
+    "cut-scenes",
+    "nijigan",
 ]
 LONG = [
+    "cut",
+    "fastcut",
+    "scenimefy-as-described",
+    "scenimefy-as-published",
+    "nijigan-report",
+    "nijigan-live",
     "tinygan-as-published",
     "tinygan-scratch",
     "stylekd-published",

@@ -42,6 +42,7 @@ def test_there_are_commands() -> None:
         "convert",
         "data",
         "frontalize",
+        "translate",
     }
 
 
@@ -110,6 +111,7 @@ def test_links_and_tables_exist() -> None:
         "docs/stylekd.md",
         "docs/tinygan.md",
         "docs/metakd.md",
+        "docs/nijigan.md",
         "docs/speed.md",
         "docs/measuring.md",
     ):

@@ -349,7 +349,9 @@ def test_a_changed_teacher_is_refused_on_resume(sets: Sets, tmp_path: Path) -> N
     run(recipe, tmp_path / "run")
     tiny_cut(seed=1).save_pretrained(sets["teacher"])
     longer = recipe_of(sets, training={"images": 24})
-    with pytest.raises(UserError, match="teacher: its weights changed since this run began; start over with --fresh"):
+    with pytest.raises(
+        UserError, match=r"teacher .*: its weights changed since this run began; start over with --fresh"
+    ):
         run(longer, tmp_path / "run")
     tiny_cut().save_pretrained(sets["teacher"])
     run(longer, tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,21 @@ def model_card(recipe: BaseRecipe, result: Result | None, facts: dict[str, Any],
             lines.append(f"| {name} | {figure(value)} | {figure(result.teacher.get(name))} |")
         lines += ["", protocol_sentence(result)]
     return "\n".join([*lines, *cost_lines({} if result is None else result.cost)]) + "\n"
+
+
+def measured_lines(
+    metrics: Mapping[str, float],
+    others: Mapping[str, Mapping[str, float]],
+    meaning: Callable[[str], str],
+    protocol: str,
+) -> list[str]:
+    """The table of figures beside those of others (without the empty ones), and how they were made."""
+    others = {who: found for who, found in others.items() if found}
+    lines = ["", "## Measured", "", f"| metric | value | {' | '.join(others)} | |", "|---" * (3 + len(others)) + "|"]
+    for name, value in metrics.items():
+        beside = " | ".join(figure(found.get(name)) for found in others.values())
+        lines.append(f"| {name} | {figure(value)} | {beside} | {meaning(name)} |")
+    return [*lines, "", protocol]
 
 
 def cost_lines(costs: dict[str, dict[str, Any]]) -> list[str]:

@@ -48,16 +48,6 @@ def channel_distance(student: Tensor, teacher: Tensor) -> Tensor:
     return (student.float().mean((2, 3)) - teacher.float().mean((2, 3))).square().mean()
 
 
-def gram_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """mean |G(S) - G(T)|, G the products of channels of [N, C, H, W], over C H W. Ren et al. 2021, equation 3 (style)."""
-
-    def gram(f: Tensor) -> Tensor:
-        rows = f.float().flatten(2)
-        return rows @ rows.transpose(1, 2) / rows.shape[1:].numel()
-
-    return (gram(student) - gram(teacher)).abs().mean()
-
-
 def content_distance(features: Tensor, target: Tensor) -> Tensor:
     """mean (f(G(x)) - f(x))² of a fixed network's features [N, C, H, W], in [0, ∞). Johnson et al. 2016, equation 2."""
     return F.mse_loss(features.float(), target.float().detach())

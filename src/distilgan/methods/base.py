@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from distilgan.balancing import Balancer
 from distilgan.balancing.probe import gradient
+from distilgan.errors import UserError
 from distilgan.methods.balance import Balance, build_balancer, statistics_kept
 from distilgan.methods.draws import Draws
 from distilgan.networks.pretrained import Pretrained
@@ -63,6 +64,7 @@ class Method(ABC, Generic[B, G]):
         played: the networks wrapped by the loop for training (precision, processes); set by `prepare`.
         steps: updates done.
         balancer: what moves the weights of the terms that compare student and teacher; None: they stay. balancing: how.
+        taught_by: name and SHA-256 of the teacher, whose weights are in no checkpoint.
     """
 
     generator: G
@@ -70,6 +72,7 @@ class Method(ABC, Generic[B, G]):
     weights: dict[str, float]
     balancer: Balancer | None = None
     balancing: Balancing
+    taught_by: tuple[str, str] | None = None
 
     def __init__(self, optimiser: Optimiser, training: Training) -> None:
         self.training, self._optimiser = training, optimiser
@@ -137,10 +140,13 @@ class Method(ABC, Generic[B, G]):
             )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"steps": self.steps}
+        own = {"steps": self.steps, "teacher_sha256": self.taught_by and self.taught_by[1]}
         return own if self.balancer is None else {**own, "balancer": self.balancer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["teacher_sha256"] != (self.taught_by and self.taught_by[1]):
+            name = self.taught_by[0] if self.taught_by else "null"
+            raise UserError(f"teacher {name}: its weights changed since this run began; start over with --fresh")
         self.steps = int(state["steps"])
         if self.balancer is not None:
             self.balancer.load_state_dict(state["balancer"])

@@ -71,6 +71,7 @@ class MetaKDDistillation(FrontalMethod):
         with named(key, name):
             like = load_model(name, TPGAN).requires_grad_(False)
         self.teacher = like if recipe.teacher else None
+        self.taught_by = (recipe.teacher, network_sha256(like)) if recipe.teacher else None
         if like.config.resolution != recipe.data.resolution:
             raise UserError(
                 f"data.resolution={recipe.data.resolution}: the teacher's faces are {like.config.resolution} px wide; set "
@@ -192,15 +193,6 @@ class MetaKDDistillation(FrontalMethod):
 
     def references(self, batch: FaceBatch) -> list[Tensor]:
         return [] if self.teacher is None else [self.teacher(batch.profile, batch.landmarks)]
-
-    def state_dict(self) -> dict[str, Any]:
-        sha256 = network_sha256(self.teacher) if self.teacher is not None else None
-        return {**super().state_dict(), "teacher_sha256": sha256}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if self.teacher is not None and state["teacher_sha256"] != network_sha256(self.teacher):
-            raise UserError("teacher: its weights changed since this run began; start over with --fresh")
-        super().load_state_dict(state)
 
 
 def taps(config: TPGANConfig) -> dict[str, int]:

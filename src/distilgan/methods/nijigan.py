@@ -60,6 +60,7 @@ class NijiGAN(TranslationMethod):
         with named(key, name):
             like = load_model(name, ResnetTranslator).requires_grad_(False)
         self.teacher = like if recipe.teacher else None
+        self.taught_by = (recipe.teacher, network_sha256(like)) if recipe.teacher else None
         d = recipe.distillation
         self.held_out = None
         if recipe.balancer.share_held_out:
@@ -200,15 +201,6 @@ class NijiGAN(TranslationMethod):
 
     def references(self, photos: Tensor) -> list[Tensor]:
         return [] if self.teacher is None else [self.teacher(photos)]
-
-    def state_dict(self) -> dict[str, Any]:
-        sha256 = network_sha256(self.teacher) if self.teacher is not None else None
-        return {**super().state_dict(), "teacher_sha256": sha256}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if self.teacher is not None and state["teacher_sha256"] != network_sha256(self.teacher):
-            raise UserError("teacher: its weights changed since this run began; start over with --fresh")
-        super().load_state_dict(state)
 
 
 def build_student(recipe: NijiGANRecipe, like: ResnetTranslator) -> ODETranslator:

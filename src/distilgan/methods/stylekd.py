@@ -45,8 +45,7 @@ class StyleKD(AdversarialMethod):
         self.balance_by(recipe)
         model = _load_teacher(recipe)
         self.teacher = model if recipe.teacher else None
-        self.teacher_name = recipe.teacher
-        self.teacher_sha256 = network_sha256(model) if recipe.teacher else None
+        self.taught_by = (recipe.teacher, network_sha256(model)) if recipe.teacher else None
         self.generator = self._student(model, recipe, device)
         self.discriminator = self._critic(model, recipe)
         self.share_noise = recipe.share_noise
@@ -114,16 +113,6 @@ class StyleKD(AdversarialMethod):
         return meta_distance(self.balancing, made.float(), target.float())
 
     # -- what the loop asks ------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "teacher_sha256": self.teacher_sha256}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["teacher_sha256"] != self.teacher_sha256:
-            raise UserError(
-                f"teacher {self.teacher_name}: its weights changed since this run began; start over with --fresh"
-            )
-        super().load_state_dict(state)
 
     def references(self, inputs: dict[str, Any]) -> Tensor | None:
         return None if self.teacher is None else self.teacher(**inputs)

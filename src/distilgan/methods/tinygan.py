@@ -72,6 +72,7 @@ class TinyGANDistillation(LatentMethod):
         super().__init__(recipe.optimiser, recipe.training)
         self.losses, self.teaching, self.seed = recipe.losses, teaching, recipe.seed
         self.store = teaching.store if recipe.uses_pairs else None
+        self.taught_by = (str(teaching.name), teaching.sha256) if teaching.sha256 else None
         self.uses_critic, self.uses_pairs, self.uses_random = recipe.uses_critic, recipe.uses_pairs, recipe.uses_random
         self.augment = recipe.critic.augment
         self.generator = build_student(recipe, teaching)
@@ -281,13 +282,9 @@ class TinyGANDistillation(LatentMethod):
 
     def state_dict(self) -> dict[str, Any]:
         pairs = self.store.identity if self.store else None
-        return {**super().state_dict(), "teacher_sha256": self.teaching.sha256, "pairs": pairs}
+        return {**super().state_dict(), "pairs": pairs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["teacher_sha256"] != self.teaching.sha256:
-            raise UserError(
-                f"teacher {self.teaching.name}: its weights changed since this run began; start over with --fresh"
-            )
         if self.store and state["pairs"] != self.store.identity:
             raise UserError(f"{self.store.path}: its pairs changed since this run began; start over with --fresh")
         super().load_state_dict(state)

@@ -28,8 +28,7 @@ from distilgan.evaluation.faces.frontalizers import Frontalizer, OnnxFrontalizer
 from distilgan.files import write_atomic
 from distilgan.networks.tpgan import PATCHES, crop, patch_size, template
 from distilgan.perception.mtcnn import FaceDetector, installed
-from distilgan.pipeline.photographs import photographs
-from distilgan.runs import is_run
+from distilgan.pipeline.photographs import check_folder, photographs
 
 Provider = Callable[[Path, Tensor], "Array | None"]
 _SHOWN = 192  # px of a face in the side-by-side picture
@@ -193,12 +192,7 @@ def _within(out: Path, files: tuple[Path, Path]) -> str:
 
 def _targets(source: Path, out: Path, pictures: list[tuple[str, Path]], ours: set[Path]) -> list[tuple[Path, Path]]:
     """The two files of each photograph, none of which is one itself or anybody else's."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; name a folder")
-    if is_run(out):
-        raise UserError(f"{out}: is a run; name another folder")
-    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"{out}: lies in {source}, whose pictures are turned; name a folder outside it")
+    check_folder(source, out)
     stems = [str(Path(name).with_suffix("")) for name, _ in pictures]
     photos = {path.resolve() for _, path in pictures}
     while True:  # names with their endings where those without collide

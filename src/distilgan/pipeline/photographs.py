@@ -6,6 +6,7 @@ from pathlib import Path
 
 from distilgan.data.archives import EXTENSIONS, files_below, is_hidden
 from distilgan.errors import UserError
+from distilgan.runs import is_run
 
 LARGEST = 2**29
 """Pixels of a photo: what 8 GB hold several times over."""
@@ -25,3 +26,13 @@ def photographs(source: Path) -> list[tuple[str, Path]]:
     if not names:
         raise UserError(f"{source}: holds no images (looked for {', '.join(sorted(EXTENSIONS))})")
     return [(name, source / name) for name in names]
+
+
+def check_folder(source: Path, out: Path) -> None:
+    """Raise UserError when `out` cannot be the folder of what is made of `source`."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; name a folder")
+    if is_run(out):
+        raise UserError(f"{out}: is a run; name another folder")
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"{out}: lies in {source}, whose pictures are taken; name a folder outside it")

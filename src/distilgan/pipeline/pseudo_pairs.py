@@ -31,7 +31,7 @@ from distilgan.data.translation_pairs import MANIFEST, PHOTO, STYLE
 from distilgan.errors import UserError
 from distilgan.evaluation.translation.translators import AnyTranslator
 from distilgan.files import locked, new_file, write_atomic
-from distilgan.pipeline.photographs import LARGEST, photographs
+from distilgan.pipeline.photographs import LARGEST, check_folder, photographs
 
 ABOUT, SHEET = "pairs.json", "borderline.png"
 _SHEET_PAIRS, _SHEET_SIDE = 24, 128
@@ -69,8 +69,7 @@ def make_pairs(
         "teacher": teacher.name, "teacher_sha256": teacher.sha256, "photos": str(photos.resolve()), "size": size,
         "segmenter": segmenter,
     }  # fmt: skip
-    if out.resolve().is_relative_to(photos.resolve()) and photos.is_dir():
-        raise UserError(f"{out}: lies in {photos}, whose pictures are translated; name a folder outside it")
+    check_folder(photos, out)
     _claim(out, about)
     with locked(out):
         known = _read_figures(out)

@@ -17,9 +17,8 @@ from distilgan.data.images import pixels_of, read_picture
 from distilgan.errors import UserError
 from distilgan.evaluation.translation.translators import AnyTranslator, Progress
 from distilgan.files import new_file, write_atomic
-from distilgan.pipeline.photographs import LARGEST, photographs
+from distilgan.pipeline.photographs import LARGEST, check_folder, photographs
 from distilgan.pipeline.videos import VIDEOS
-from distilgan.runs import is_run
 
 REPORT = "translated.csv"
 _COLUMNS = ("image", "made", "result", "notes")
@@ -109,12 +108,7 @@ def _one(
 
 def _targets(source: Path, out: Path, pictures: list[tuple[str, Path]], ours: set[Path]) -> list[Path]:
     """The file of each photo, none of which is one itself or anybody else's."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; name a folder")
-    if is_run(out):
-        raise UserError(f"{out}: is a run; name another folder")
-    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"{out}: lies in {source}, whose pictures are translated; name a folder outside it")
+    check_folder(source, out)
     photos = {path.resolve() for _, path in pictures}
     seen: dict[Path, str] = {}
     for (name, _), result in zip(pictures, _results([name for name, _ in pictures]), strict=True):

@@ -198,6 +198,7 @@ class _Translation(BaseRecipe):
 
 
 _SMOKE: dict[str, Any] = {
+    "data": {"resolution": 64, "load": 96, "zoom": 1.0},
     "critic": {"width": 8},
     "contrast": {"places": 16, "width": 16},
     "evaluation": {"crops": 4},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distilgan.evaluation.card import cost_lines, figure, origin
+from distilgan.evaluation.card import cost_lines, measured_lines, origin
 from distilgan.evaluation.faces.measure import FrontalResult
 from distilgan.evaluation.faces.report import MEANING, protocol_sentence
 from distilgan.networks.tpgan import TPGAN
@@ -41,19 +41,9 @@ def frontal_card(recipe: FrontalRecipe, result: FrontalResult, facts: dict[str, 
             f"- Identity term: `{recipe.identity_network}`; the terms of its weights may bind what learnt from it."
         )
     if result.metrics:
-        others = {"unturned faces": result.profile, "true faces": result.truth}
-        others = {"teacher": result.teacher, **others} if result.teacher else others
-        lines += [
-            "",
-            "## Measured",
-            "",
-            f"| metric | value | {' | '.join(others)} | |",
-            "|---" * (3 + len(others)) + "|",
-        ]
-        for name, value in result.metrics.items():
-            beside = " | ".join(figure(figures.get(name)) for figures in others.values())
-            lines.append(f"| {name} | {figure(value)} | {beside} | {MEANING[name]} |")
-        lines += ["", f"{protocol_sentence(result)} torch {result.protocol['versions']['torch']}."]
+        others = {"teacher": result.teacher, "unturned faces": result.profile, "true faces": result.truth}
+        made = f"{protocol_sentence(result)} torch {result.protocol['versions']['torch']}."
+        lines += measured_lines(result.metrics, others, MEANING.__getitem__, made)
     return "\n".join([*lines, *cost_lines(result.cost)]) + "\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distilgan.evaluation.card import cost_lines, figure, origin
+from distilgan.evaluation.card import cost_lines, measured_lines, origin
 from distilgan.evaluation.translation.measure import TranslationResult
 from distilgan.evaluation.translation.report import meaning, protocol_sentence
 from distilgan.networks.ode_translator import ODETranslator
@@ -47,17 +47,6 @@ def translation_card(
         lines.append(f"- {c.blocks} neural-ODE blocks, solved by {solver}; valid near this solver.")
     lines += [f"- Style: `{recipe.data.style}`.", *origin(recipe, facts)]
     if result.metrics:
-        others = {"teacher": result.teacher, "photos": result.photos}
-        others = {who: found for who, found in others.items() if found}
-        lines += [
-            "",
-            "## Measured",
-            "",
-            f"| metric | value | {' | '.join(others)} | |",
-            "|---" * (3 + len(others)) + "|",
-        ]
-        for name, value in result.metrics.items():
-            beside = " | ".join(figure(found.get(name)) for found in others.values())
-            lines.append(f"| {name} | {figure(value)} | {beside} | {meaning(name)} |")
-        lines += ["", f"{protocol_sentence(result)} torch {result.protocol['versions']['torch']}."]
+        made = f"{protocol_sentence(result)} torch {result.protocol['versions']['torch']}."
+        lines += measured_lines(result.metrics, {"teacher": result.teacher, "photos": result.photos}, meaning, made)
     return "\n".join([*lines, *cost_lines(result.cost)]) + "\n"

@@ -200,7 +200,11 @@ def _timing_table(result: TranslationResult) -> str:
     for label, cost in result.cost.items():
         if all(name in cost for name in names):
             rows.append(table_row("td", label, *(f"{cost[name]:.1f} ms" for name in names)))
-    return f"<table>{''.join(rows)}</table><p class='dim'>After five runs that are not counted.</p>" if len(rows) > 1 else ""
+    return (
+        f"<table>{''.join(rows)}</table><p class='dim'>After five runs that are not counted.</p>"
+        if len(rows) > 1
+        else ""
+    )
 
 
 def _photo_table(result: TranslationResult) -> str:
