@@ -144,7 +144,7 @@ class Method(ABC, Generic[B, G]):
         return own if self.balancer is None else {**own, "balancer": self.balancer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["teacher_sha256"] != (self.taught_by and self.taught_by[1]):
+        if state.get("teacher_sha256") != (self.taught_by and self.taught_by[1]):
             name = self.taught_by[0] if self.taught_by else "null"
             raise UserError(f"teacher {name}: its weights changed since this run began; start over with --fresh")
         self.steps = int(state["steps"])
