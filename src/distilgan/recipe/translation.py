@@ -117,6 +117,14 @@ class UnsupervisedLosses(Section):
     )
 
 
+class CUTLosses(UnsupervisedLosses):
+    """And how a translator begins that has no teacher."""
+
+    warm_up: int = Field(
+        0, ge=0, description="images at the start that are only reproduced, which any translation can begin from"
+    )
+
+
 class SupervisedLosses(Section):
     """Weights of photos with their translations: pairs, or what the teacher makes of the photos."""
 
@@ -209,16 +217,23 @@ class CUTRecipe(_Translation):
     """Train a translator of photos into a style: a teacher."""
 
     verb = "train"
-    smoke: ClassVar[dict[str, Any]] = {**_SMOKE, "network": {"channels": [8, 12, 16]}}
+    smoke: ClassVar[dict[str, Any]] = {
+        **_SMOKE, "network": {"channels": [8, 12, 16]}, "unsupervised": {"warm_up": 16},
+    }  # fmt: skip
 
     method: Literal["cut"] = Field(
         description="train CUT's translator, on unpaired pictures and, like Scenimefy, pairs"
     )
     network: TranslatorNetwork = TranslatorNetwork()
+    unsupervised: CUTLosses = CUTLosses()
 
     @model_validator(mode="after")
     def _taught(self) -> CUTRecipe:
         u, s = self.unsupervised, self.supervised
+        if u.warm_up >= self.training.images:
+            raise ValueError(
+                f"unsupervised.warm_up={u.warm_up}: the run has {self.training.images} images, so nothing is translated"
+            )
         if s.weight and self.data.pairs is None:
             raise ValueError(
                 "data.pairs is missing: the supervised branch needs pairs; name them, or set supervised.weight=0"

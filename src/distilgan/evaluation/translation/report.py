@@ -32,6 +32,7 @@ from distilgan.evaluation.translation.translators import AnyTranslator
 from distilgan.recipe import TranslationRecipe
 
 _PLOTS = (
+    ("reproduction in the warm-up", ("reproduction",)),
     ("against the critics (raw)", ("gan", "pair_gan")),
     ("PatchNCE (raw)", ("nce", "pair_nce", "contrast")),
     ("semantic relation (raw)", ("relation", "teacher_relation")),
