@@ -31,6 +31,7 @@ from distilgan.losses.adversarial import (
     discriminator_least_squares,
     generator_hinge,
     generator_least_squares,
+    r1_penalty,
 )
 from distilgan.losses.contrastive import hard_negative_contrast, patch_nce, semantic_relation
 from distilgan.losses.translation import content_distance
@@ -191,17 +192,24 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
         wanted = [name for name in ("discriminator", "pair_critic") if name in self.trainable()]
         for name in wanted:
             self.trainable()[name].requires_grad_(True)
+        c = self.recipe.critic
+        lazy = c.r1_gamma > 0 and self.steps % c.r1_interval == 0
         for i, batch in enumerate(batches if wanted else []):
             view = kept or self._look(batch, mirrored, graph=False)
             for name in wanted:
-                with self._sync(name, last=i == len(batches) - 1):
-                    real, fake = self._shown(name, view)
-                    with self.engine.autocast():
-                        scores = self.played[name](torch.cat([real, fake.detach()])).float().chunk(2)
-                    loss = self._critic_loss(*scores)
-                    self.engine.backward(loss / len(batches))
                 suffix = "" if name == "discriminator" else "_pair"
-                terms = {name: loss, f"score_real{suffix}": scores[0].mean(), f"score_fake{suffix}": scores[1].mean()}
+                with self._sync(name, last=i == len(batches) - 1):
+                    real, fake = (shown.detach() for shown in self._shown(name, view))
+                    real.requires_grad_(lazy)
+                    with self.engine.autocast():
+                        scores = self.played[name](torch.cat([real, fake])).float().chunk(2)
+                    loss = self._critic_loss(*scores)
+                    terms = {name: loss}
+                    if lazy:
+                        terms[f"r1{suffix}"] = r1 = r1_penalty(scores[0].mean((1, 2, 3)), real)
+                        loss = loss + r1 * (c.r1_gamma / 2 * c.r1_interval)
+                    self.engine.backward(loss / len(batches))
+                terms |= {f"score_real{suffix}": scores[0].mean(), f"score_fake{suffix}": scores[1].mean()}
                 add_terms(report, terms, 1 / len(batches))
         for name in wanted:
             self._update(name, report)

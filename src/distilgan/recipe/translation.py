@@ -83,6 +83,8 @@ class PatchCritic(Section):
     layers: int = Field(3, ge=1, le=6, description="that halve the size")
     antialias: bool = Field(True, description="halve by a blur")
     loss: Literal["least_squares", "hinge"] = Field("least_squares", description="of both players")
+    r1_gamma: float = Field(0.0, ge=0, description="weight γ of R1, γ/2 · E|∇D|², D the mean over the map")
+    r1_interval: int = Field(16, ge=1, description="R1 every so many steps, scaled up accordingly")
 
 
 class Contrast(Section):
