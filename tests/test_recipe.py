@@ -280,8 +280,9 @@ def test_wrong_keys_of_a_translators_training(overrides: list[str], message: str
     ],
 )
 def test_wrong_keys_of_a_translators_distillation(overrides: list[str], message: str) -> None:
+    plain = ["distillation={output: 10}", "unsupervised={gan: 1}"]  # whatever the packaged recipe weighs besides
     with pytest.raises(UserError, match=message) as caught:
-        load_recipe("nijigan", overrides)
+        load_recipe("nijigan", [*plain, *overrides])
     assert "\n" not in str(caught.value)
 
 
@@ -305,5 +306,5 @@ def test_a_small_picture_needs_fewer_layers_of_its_critic_or_none() -> None:
     ],
 )
 def test_moving_weights_tie_a_translators_run_to_its_length(overrides: list[str], follows: bool) -> None:
-    fixed = ["optimiser.decay=0", "unsupervised.contrast=0", "supervised.weight=0"]
+    fixed = ["optimiser.decay=0", "unsupervised.contrast=0", "distillation.contrast=0", "supervised.weight=0"]
     assert load_recipe("nijigan", [*fixed, *overrides]).follows_length == follows

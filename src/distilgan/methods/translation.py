@@ -204,7 +204,7 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
                     with self.engine.autocast():
                         scores = self.played[name](torch.cat([real, fake])).float().chunk(2)
                     loss = self._critic_loss(*scores)
-                    terms = {name: loss}
+                    terms: Terms = {name: loss}
                     if lazy:
                         terms[f"r1{suffix}"] = r1 = r1_penalty(scores[0].mean((1, 2, 3)), real)
                         loss = loss + r1 * (c.r1_gamma / 2 * c.r1_interval)

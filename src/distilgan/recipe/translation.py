@@ -102,6 +102,14 @@ class Contrast(Section):
     hard_mode: Literal["code", "paper"] = Field("code", description="hDCE's weights as published or as derived")
 
 
+class StudentContrast(Contrast):
+    """A student has fewer blocks."""
+
+    taps: list[str] = Field(
+        ["image", "down1", "down2", "block1"], min_length=1, description="as of a teacher: image, down1, ..., block1, ..."
+    )
+
+
 class UnsupervisedLosses(Section):
     """Weights of photos against pictures in the style; 0 removes a term."""
 
@@ -211,7 +219,7 @@ _SMOKE: dict[str, Any] = {
     "data": {"resolution": 64, "load": 96, "zoom": 1.0},
     "critic": {"width": 8},
     "contrast": {"places": 16, "width": 16},
-    "evaluation": {"crops": 4},
+    "evaluation": {"crops": 1},
 }
 
 
@@ -255,10 +263,10 @@ class NijiGANRecipe(_Translation, DistillRecipe):
     """Distil a translator into one with a bottleneck of neural ODEs."""
 
     verb = "distill"
-    smoke: ClassVar[dict[str, Any]] = {**_SMOKE, "student": {"channels": [8, 12, 16], "blocks": 2}}
+    smoke: ClassVar[dict[str, Any]] = {**_SMOKE, "student": {"channels": [8, 12, 16]}}
 
     method: Literal["nijigan"] = Field(description="distil a translator of photos into a neural-ODE student")
-    contrast: Contrast = Contrast(taps=["image", "down1", "down2", "block1"])
+    contrast: StudentContrast = StudentContrast()
     student: ODEStudent = ODEStudent()
     distillation: DistillationLosses = DistillationLosses()
 
