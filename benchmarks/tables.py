@@ -18,7 +18,7 @@ from common import summary
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-FILES = ["README.md", "docs/stylekd.md", "docs/tinygan.md", "docs/metakd.md", "docs/speed.md"]
+FILES = ["README.md", "docs/stylekd.md", "docs/tinygan.md", "docs/metakd.md", "docs/nijigan.md", "docs/speed.md"]
 
 
 def value(metric: dict[str, Any] | None, digits: int, scale: float = 1, sign: str = "-") -> str:
@@ -36,6 +36,11 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f} ×"
 
 
+def milliseconds(ms: float | None, ratio: float | None) -> str:
+    """With the ratio to the teacher's; what cannot be exported has none."""
+    return "–" if ms is None or ratio is None else f"{ms:.2f} ({times(ratio)})"
+
+
 def methods(tree: dict[str, Any], columns: list[tuple[str, str, int, float]], against: str | None = None) -> str:
     """One line a row; columns are (heading, metric, digits, scale).
 
@@ -45,19 +50,20 @@ def methods(tree: dict[str, Any], columns: list[tuple[str, str, int, float]], ag
     beside = next((row for row in tree["rows"] if row["name"] == against), None)
     if beside is not None:
         heading.insert(1, f"more than {against}, same seed")
-    lines = [
-        "| | params | MACs | ONNX ms | " + " | ".join(heading) + " |",
-        "|---|---:|---:|---:|" + "---:|" * len(heading),
-    ]
+    clocks = {
+        "ONNX ms": ("latency_ms", "latency_ratio_to_teacher"),
+        "PyTorch ms": ("torch_ms", "torch_ratio_to_teacher"),
+    }
+    clocks = {name: keys for name, keys in clocks.items() if keys[0] in tree["rows"][0]}
+    heading = ["params", "MACs", *clocks, *heading]
+    lines = ["| | " + " | ".join(heading) + " |", "|---|" + "---:|" * len(heading)]
     for row in tree["rows"]:
         cells = [value(row["metrics"].get(name), digits, scale) for _, name, digits, scale in columns]
         if beside is not None:
             _, name, digits, scale = columns[0]
             cells.insert(1, "–" if row is beside else value(difference(row, beside, name), digits, scale, "+"))
-        ms = f"{row['latency_ms']:.2f} ({times(row['latency_ratio_to_teacher'])})"
-        lines.append(
-            f"| {row['name']} | {millions(row['params'])} | {millions(row['macs'])} | {ms} | {' | '.join(cells)} |"
-        )
+        cells = [*(milliseconds(row[ms], row[ratio]) for ms, ratio in clocks.values()), *cells]
+        lines.append(f"| {row['name']} | {millions(row['params'])} | {millions(row['macs'])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -103,6 +109,18 @@ _METAKD = [
     ("identity", "identity_truth", 3, 1.0),
     ("rank-1, %", "rank1", 1, 100.0),
     ("asymmetry · 10³", "asymmetry", 1, 1e3),
+]
+
+
+_NIJIGAN = [
+    ("KID to style · 10³", "kid_style", 1, 1e3),
+    ("FID to style", "fid_style", 1, 1.0),
+    ("KID to teacher · 10³", "kid_teacher", 1, 1e3),
+    ("FID to teacher", "fid_teacher", 1, 1.0),
+    ("PSNR to teacher, dB", "psnr_teacher", 1, 1.0),
+    ("perceptual to photo · 10³", "perceptual_photo", 0, 1e3),
+    ("high frequency", "high_frequency", 2, 1.0),
+    ("PSNR to exact ODE, dB", "psnr_exact_ode", 1, 1.0),
 ]
 
 
@@ -152,6 +170,9 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "metakd-short": ("metakd", lambda tree: methods(short(tree), [_METAKD[i] for i in (0, 1, 3, 6)], "fixed")),
     "metakd-grid": ("metakd-grid", lambda tree: methods(tree, _METAKD)),
     "metakd-long": ("metakd-long", lambda tree: methods(tree, _METAKD, "fixed")),
+    "nijigan": ("nijigan", lambda tree: methods(tree, _NIJIGAN)),
+    "nijigan-short": ("nijigan", lambda tree: methods(short(tree), [_NIJIGAN[i] for i in (0, 2, 4)])),
+    "nijigan-ablation": ("nijigan-ablation", lambda tree: methods(tree, _NIJIGAN)),
     "overhead": ("overhead", overhead),
     "speed": ("speed", speed),
 }

@@ -14,7 +14,7 @@ from distilgan.networks.pretrained import Pretrained, weights_sha256
 from distilgan.runs import load_model
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = {"stylekd": "faces32", "tinygan": "fashion32", "metakd": "poses64"}
+FAMILIES = {"stylekd": "faces32", "tinygan": "fashion32", "metakd": "poses64", "nijigan": "scenes"}
 
 
 def test_tables_are_up_to_date() -> None:
@@ -79,9 +79,28 @@ METAKD = (
 LONG = (["fixed", "metakd", "fixed, local 1, feature 3", "metakd from local 1, feature 3"], METAKD[1])
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("stylekd", STYLEKD), ("tinygan", TINYGAN), ("metakd", METAKD), ("metakd-long", LONG)]
+NIJIGAN = (
+    [
+        "4 plain blocks", "ode, euler 1", "ode, euler 2", "ode, rk4", "ode, dopri5", "ode, depthwise", "nijigan",
+        "nijigan-live",
+    ],
+    [
+        "kid_style", "fid_style", "kid_teacher", "fid_teacher", "psnr_teacher", "perceptual_photo", "high_frequency",
+        "psnr_exact_ode",
+    ],
+)  # fmt: skip
+ABLATION = (
+    ["report, ode", "report, content 0.15", "report, no content", "report, residual blocks"],
+    NIJIGAN[1],
 )
+
+AGREED = {
+    "stylekd": STYLEKD, "tinygan": TINYGAN, "metakd": METAKD, "metakd-long": LONG, "nijigan": NIJIGAN,
+    "nijigan-ablation": ABLATION,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "expected"), [(name, AGREED[name]) for name in results() if name in AGREED])
 def test_the_method_tables_have_the_agreed_rows(name: str, expected: tuple[list[str], list[str]]) -> None:
     names, metrics = expected
     rows = {row["name"]: row for row in read(name)["rows"]}

@@ -22,7 +22,7 @@ from distilgan.networks.resnet_translator import (
     ResnetTranslator,
     doubling_widths,
 )
-from distilgan.networks.statistics import InstanceNorm, pooled_statistics, release
+from distilgan.networks.statistics import InstanceNorm, release, taken_statistics
 from tests.conftest import lively, tiny_cut
 
 FIVE = ["image", "down1", "down2", "block1", "block5"]
@@ -170,17 +170,16 @@ def test_blurs_are_convolutions_with_their_stored_filters(height: int, width: in
     assert (float(down.filt[0].sum()), float(up.filt[0].sum())) == (1, 4)
 
 
-def test_instance_norm_by_hand_and_over_a_batch() -> None:
+def test_instance_norm_by_hand_and_with_statistics_of_another_picture() -> None:
     norm, x = InstanceNorm(), torch.randn(3, 2, 4, 4) * 5 + 2
     mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), correction=0, keepdim=True)
     torch.testing.assert_close(norm(x), (x - mean) / (variance + 1e-5).sqrt())
-    whole = x.permute(1, 0, 2, 3).reshape(1, 2, 12, 4)  # the three below each other
-    with pooled_statistics(norm):
-        pooled = norm(x)
-    torch.testing.assert_close(pooled.permute(1, 0, 2, 3).reshape(1, 2, 12, 4), F.instance_norm(whole))
-    torch.testing.assert_close(norm(x[:1]), pooled[:1])  # they stay
+    with taken_statistics(norm):
+        torch.testing.assert_close(norm(x[:1]), F.instance_norm(x[:1]))
+    for _ in range(2):  # they stay
+        torch.testing.assert_close(norm(x[1:2]), (x[1:2] - mean[:1]) / (variance[:1] + 1e-5).sqrt())
     release(norm)
-    torch.testing.assert_close(norm(x[:1]), F.instance_norm(x[:1]))
+    torch.testing.assert_close(norm(x[1:2]), F.instance_norm(x[1:2]))
 
 
 @torch.no_grad()
@@ -190,7 +189,7 @@ def test_each_evaluation_of_a_solver_holds_its_own_statistics(solver: Any, steps
     network = lively(ODETranslator(ODEConfig([3, 4], 2, resolution=16, solver=solver, steps=steps)))
     image = torch.rand(1, 3, 16, 16) * 2 - 1
     expected = network(image)
-    with pooled_statistics(network):
+    with taken_statistics(network):
         torch.testing.assert_close(network(image), expected)
     for _ in range(2):
         torch.testing.assert_close(network(image), expected)
@@ -212,7 +211,7 @@ def test_nothing_beyond_its_reach_changes_a_pixel(name: str) -> None:
     network = lively(REACH[name]()).double()
     side, m = 160, network.config.multiple
     first, second = torch.rand(2, 1, 3, side, side, dtype=torch.float64).unbind() if name else (None, None)
-    with pooled_statistics(network):
+    with taken_statistics(network):
         made = network(first)
     assert network.reach < side // 2 - m
     rows = torch.arange(side)

@@ -106,7 +106,9 @@ class StudentContrast(Contrast):
     """A student has fewer blocks."""
 
     taps: list[str] = Field(
-        ["image", "down1", "down2", "block1"], min_length=1, description="as of a teacher: image, down1, ..., block1, ..."
+        ["image", "down1", "down2", "block1"],
+        min_length=1,
+        description="as of a teacher: image, down1, ..., block1, ...",
     )
 
 
