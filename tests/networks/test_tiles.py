@@ -64,6 +64,15 @@ def test_tiles_are_what_the_network_makes_of_the_whole_with_the_same_statistics(
     assert float((difference > 0).float().mean()) < 1e-3
 
 
+def test_how_a_picture_is_cut_changes_nothing_under_an_adaptive_solver() -> None:
+    """Its steps would differ from tile to tile."""
+    network = lively(ODETranslator(ODEConfig([6, 8], 1, depthwise=True, solver="dopri5", rtol=1e-4, atol=1e-4)))
+    pixels = picture(192, 288)
+    few, many = (translate_picture(network, pixels, whole=24_000, tile=tile).int() for tile in (96, 64))
+    assert few.float().std() > 20
+    assert int((few - many).abs().max()) <= 1
+
+
 def test_a_smaller_picture_tells_the_statistics_of_the_whole() -> None:
     """Nothing like the error of tiles that are each normalised by themselves, for a trained network and a photo."""
     network = CUTTranslator.from_pretrained(builtin_path("builtin:scenes-teacher"))

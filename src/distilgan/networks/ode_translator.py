@@ -11,8 +11,8 @@ names neither blocks, time input, activation nor tolerances; four blocks of the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ SOLVERS = {
         (0.0, 1 / 3, 2 / 3, 1.0), ((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)), (1 / 8, 3 / 8, 3 / 8, 1 / 8)
     ),
 }
+_TILED_STEPS = 2  # of rk4: as many evaluations as dopri5 takes at least
 _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {"relu": nn.ReLU, "softplus": nn.Softplus, "silu": nn.SiLU}
 
 
@@ -168,11 +169,20 @@ class ODETranslator(ResnetTranslator):
         """Of each block's function in the last forward."""
         return [block.evaluations for block in self.blocks if isinstance(block, ODEBlock)]
 
+    def solved_by(self, **changes: Any) -> ODETranslator:
+        """The same weights, not copied, under another solver, in eval mode; `changes` to the config."""
+        with torch.device("meta"):
+            other = ODETranslator(replace(self.config, adjoint=False, **changes))
+        other.load_state_dict(self.state_dict(keep_vars=True), assign=True)
+        return other.eval()
+
+    def with_fixed_steps(self) -> ODETranslator:
+        return self.solved_by(solver="rk4", steps=_TILED_STEPS) if self.config.solver == "dopri5" else self
+
     def _neighbours(self, layer: nn.Module) -> int:
         c, once = self.config, super()._neighbours(layer)
         if not isinstance(layer, ODEBlock):
             return once
-        stages = (
-            8 if c.solver == "dopri5" else len(SOLVERS[c.solver].times)
-        )  # an adaptive solver takes more where it must
+        # An adaptive solver takes more stages where it must.
+        stages = 8 if c.solver == "dopri5" else len(SOLVERS[c.solver].times)
         return once * stages * (1 if c.solver == "dopri5" else c.steps)

@@ -168,6 +168,10 @@ class ResnetTranslator(Translator):
         """Of the bottleneck, in order."""
         return [self.model[self.tap_index[f"block{i + 1}"]] for i in range(self.config.blocks)]
 
+    def with_fixed_steps(self) -> ResnetTranslator:
+        """A network that does the same to every picture, whatever the picture: itself, or a twin without adaptive steps."""
+        return self
+
     @property
     def reach(self) -> int:
         """Pixels beyond which nothing of a picture changes an output pixel, when norms have fixed statistics."""

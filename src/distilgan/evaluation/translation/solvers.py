@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from distilgan.data.images import to_float, to_uint8
 from distilgan.evaluation.agreement import picture_agreement
-from distilgan.networks.ode_translator import ODEConfig, ODETranslator
+from distilgan.networks.ode_translator import ODETranslator
 from distilgan.networks.resnet_translator import ResnetTranslator
 from distilgan.perception.perceptual import build_perceptual
 
 _BATCH, _TIGHT = 8, 1e-3
 OWN, EXACT = "as learnt", "dopri5"
 # Of each name what is changed in the student's own config.
-SOLVERS_TRIED: dict[str, dict[str, object]] = {
+SOLVERS_TRIED: dict[str, dict[str, Any]] = {
     OWN: {},
     "euler 1": {"solver": "euler", "steps": 1},
     "euler 2": {"solver": "euler", "steps": 2},
@@ -38,8 +38,7 @@ def solver_sensitivity(network: ResnetTranslator, crops: Tensor) -> dict[str, di
     own = [network(image) for image in images]
     found = {}
     for name, changes in SOLVERS_TRIED.items():
-        other = ODETranslator(_changed(network.config, changes)).to(device).eval()
-        other.load_state_dict(network.state_dict())
+        other = network.solved_by(**changes)
         made, evaluations = [], []
         for image in images:
             made.append(other(image))
@@ -50,10 +49,6 @@ def solver_sensitivity(network: ResnetTranslator, crops: Tensor) -> dict[str, di
         }
         found[name] = {**figures, "evaluations": sum(evaluations) / len(evaluations)}
     return found
-
-
-def _changed(config: ODEConfig, changes: dict[str, object]) -> ODEConfig:
-    return replace(config, adjoint=False, **changes)  # type: ignore[arg-type]
 
 
 def _as_seen(image: Tensor) -> Tensor:
