@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from distilgan.cli import main
 from distilgan.data.face_table import TABLE, FaceRow, write_table
 from distilgan.data.multipie import CAMERAS
 from distilgan.networks.biggan import BigGAN, BigGANConfig, BigGANDeep
@@ -200,3 +203,20 @@ def cut_teacher(tmp_path: Path) -> Path:
     folder = tmp_path / "cut-teacher"
     tiny_cut().save_pretrained(folder)
     return folder
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`distilgan` with the arguments, in this process: exit status, what it printed, its errors."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["distilgan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert isinstance(stop.value.code, int)
+        return stop.value.code, *capsys.readouterr()
+
+    return call

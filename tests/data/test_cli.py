@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from distilgan.cli import main
 from distilgan.cli.data import _class_list
 from distilgan.data.pairs import PairStore, read_manifest, shard_folder, write_manifest
 from distilgan.errors import UserError
+from tests.conftest import Command
 from tests.data.conftest import arrays
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a verb; gives its exit status, what it printed, and its error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["distilgan", "data", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert isinstance(stop.value.code, int)
-        return stop.value.code, *capsys.readouterr()
-
-    return run
+def data(run: Command) -> Command:
+    """Runs a verb of `data`."""
+    return lambda *arguments: run("data", *arguments)
 
 
 @pytest.mark.parametrize(

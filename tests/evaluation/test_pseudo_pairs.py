@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from distilgan.cli import main
 from distilgan.data.pair_filter import Limits
 from distilgan.data.translation_pairs import TranslationPairs
 from distilgan.errors import UserError
@@ -23,7 +21,7 @@ from distilgan.evaluation.translation.translators import OnnxTranslator, TorchTr
 from distilgan.export.graph import to_graph
 from distilgan.perception.segmentation import Segmenter
 from distilgan.pipeline.pseudo_pairs import Made, make_pairs
-from tests.conftest import tiny_cut
+from tests.conftest import Command, tiny_cut
 
 WIDE = Limits(luminance=200, colour=300)
 
@@ -142,7 +140,7 @@ def test_what_was_made_otherwise_or_by_others_is_left_alone(
         (lambda: made(teacher, photo_folder, out, segment=halves, segmenter="halves"), "made with other segmenter"),
         (lambda: made(teacher, photo_folder, photo_folder / "out"), "name a folder outside it"),
         (lambda: made(teacher, photo_folder, style_folder), "holds something else"),
-        (lambda: made(teacher, photo_folder, style_folder / "00.png"), "holds something else"),
+        (lambda: made(teacher, photo_folder, style_folder / "00.png"), "is a file; name a folder"),
         (lambda: made(teacher, tmp_path / "nowhere", tmp_path / "new"), "no such file or folder"),
     ):
         with pytest.raises(UserError, match=message):
@@ -183,21 +181,7 @@ def test_a_teacher_of_another_size_is_refused(photo_folder: Path, tmp_path: Path
         made(OnnxTranslator(path, "half"), photo_folder, tmp_path / "out")
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["distilgan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert isinstance(stop.value.code, int)
-        return stop.value.code, *capsys.readouterr()
-
-    return call
-
-
-def test_the_command(
-    run: Callable[..., tuple[int, str, str]], photo_folder: Path, cut_teacher: Path, tmp_path: Path
-) -> None:
+def test_the_command(run: Command, photo_folder: Path, cut_teacher: Path, tmp_path: Path) -> None:
     (photo_folder / "broken.jpg").write_bytes(b"no picture")
     out, wide = tmp_path / "out", ("--luminance", 200, "--colour", 300)
     command = ("data", "pseudo-pairs", "--teacher", cut_teacher, photo_folder, out, "--size", 16)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from distilgan.cli import main
 from distilgan.data.crops import CropSet
 from distilgan.errors import UserError
 from distilgan.evaluation.cost import Costed, costs
@@ -33,9 +30,7 @@ from distilgan.networks.ode_translator import ODEConfig, ODETranslator
 from distilgan.networks.resnet_translator import CUTTranslator, ResnetConfig
 from distilgan.perception.features import Extractor, resize_antialiased
 from distilgan.pipeline import translate as translating
-from tests.conftest import lively, tiny_cut, tiny_generator, write_pictures
-
-Command = Callable[..., tuple[int, str, str]]
+from tests.conftest import Command, lively, tiny_cut, tiny_generator, write_pictures
 
 
 class Means(nn.Module):
@@ -228,18 +223,6 @@ def test_every_figure_is_explained() -> None:
 
 
 # -- commands -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["distilgan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert isinstance(stop.value.code, int)
-        return stop.value.code, *capsys.readouterr()
-
-    return call
 
 
 def mistake(done: tuple[int, str, str]) -> str:

@@ -314,7 +314,16 @@ if os.environ["RANK"] == "0":
 
 @pytest.mark.parametrize(
     "method",
-    ["gan", "stylekd", "biggan", "tinygan", "identity", "metakd", "stylekd-metakd", "tinygan-metakd", "nijigan"],
+    [
+        "stylekd",
+        "tinygan",
+        "metakd",
+        "nijigan",
+        *(
+            pytest.param(m, marks=pytest.mark.slow)
+            for m in ("gan", "biggan", "identity", "stylekd-metakd", "tinygan-metakd")
+        ),
+    ],
 )
 def test_two_processes_have_the_gradients_of_one(
     recipe_of: Callable[..., BaseRecipe], tmp_path: Path, method: str
