@@ -140,6 +140,24 @@ def critic_loss(critic: Any, real: Tensor, fake: Tensor) -> Tensor:
     return loss
 
 
+def test_r1_is_of_the_mean_over_the_map_and_fades(sets: dict[str, Any]) -> None:
+    """Halfway from 40 to 10 by equal factors γ is 20; every second step it counts twice."""
+    changes = {"critic": {"r1_gamma": 40.0, "r1_last": 10.0, "r1_interval": 2}, "training": {"images": 16}}
+    method = prepared(unpaired(sets, **changes))
+    (batch,) = batches_of(method)
+    made, critic = method.generator(batch.photo).detach(), method.discriminator
+    for images, gamma in ((8, 20.0), (8, 0.0)):
+        found = gradients_of_a_step(method, [batch], draws_of(images=images))
+        real = batch.style.clone().requires_grad_()
+        loss = critic_loss(critic, real, made)
+        slope = torch.autograd.grad(critic(real).mean((1, 2, 3)).sum(), real, create_graph=True)[0]
+        loss = loss + 2 * gamma / 2 * slope.square().sum((1, 2, 3)).mean()
+        for name, p in critic.named_parameters():
+            (value,) = torch.autograd.grad(loss, p, retain_graph=True, allow_unused=True)
+            atol = 1e-5 + 1e-4 * float(value.abs().max())
+            torch.testing.assert_close(found[f"discriminator.{name}"], value, rtol=1e-3, atol=atol, msg=name)
+
+
 @pytest.mark.parametrize("term", ["nce", "relation", "contrast"])
 def test_contrast_reaches_all_of_the_generator(term: str, sets: dict[str, Any]) -> None:
     """In NijiGAN's prototype features are taken without gradients, so that such a term trains nothing."""

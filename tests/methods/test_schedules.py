@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from distilgan.methods.schedules import factor, hardness
+from distilgan.methods.schedules import factor, geometric, hardness
 
 
 def epoch(number: int, of: int = 20) -> float:
@@ -45,3 +45,8 @@ def test_constant() -> None:
 def test_hardness_falls_in_a_line() -> None:
     assert [hardness(t) for t in (0.0, 0.25, 1.0)] == [50, 40, 10]
     assert hardness(0.5, 200.0, 40.0) == 120
+
+
+def test_a_fading_weight_falls_by_equal_factors() -> None:
+    assert [geometric(t, 1000.0, 10.0) for t in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([1000, 1000 / 10**0.5, 100, 10])
+    assert geometric(0.7, 5.0, None) == 5

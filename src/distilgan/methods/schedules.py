@@ -42,3 +42,10 @@ def hardness(t: float, first: float = 50.0, last: float = 10.0) -> float:
     after an epoch is not here.
     """
     return first + (last - first) * t
+
+
+def geometric(t: float, first: float, last: float | None) -> float:
+    """From `first` to `last` by equal factors in equal times; None: it stays. A γ of R1 that fades holds the critic while G is far
+    from the style: Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024, there along a cosine.
+    """
+    return first if last is None else first * (last / first) ** t

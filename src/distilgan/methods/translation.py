@@ -37,7 +37,7 @@ from distilgan.losses.contrastive import hard_negative_contrast, patch_nce, sema
 from distilgan.losses.translation import content_distance
 from distilgan.methods.base import Method, Terms, add_terms
 from distilgan.methods.draws import Draws
-from distilgan.methods.schedules import factor, hardness
+from distilgan.methods.schedules import factor, geometric, hardness
 from distilgan.networks.patch_discriminator import PatchDiscriminator, PatchDiscriminatorConfig, patch_widths
 from distilgan.networks.patch_projector import PatchProjector, Places
 from distilgan.networks.pretrained import Pretrained
@@ -155,6 +155,8 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
             if name in self.weights:
                 self.weights[name] = now * weight
         self.hardness = hardness(t, c.hard_first, c.hard_last)
+        critic = self.recipe.critic
+        self.r1_gamma = geometric(t, critic.r1_gamma, critic.r1_last)
 
     def _look(self, batch: TranslationBatch, mirrored: bool, graph: bool) -> View:
         """One forward of G for all that it is to make: processes exchange the gradients of the last one alone."""
@@ -207,7 +209,7 @@ class TranslationMethod(Method[TranslationBatch, ResnetTranslator]):
                     terms: Terms = {name: loss}
                     if lazy:
                         terms[f"r1{suffix}"] = r1 = r1_penalty(scores[0].mean((1, 2, 3)), real)
-                        loss = loss + r1 * (c.r1_gamma / 2 * c.r1_interval)
+                        loss = loss + r1 * (self.r1_gamma / 2 * c.r1_interval)
                     self.engine.backward(loss / len(batches))
                 terms |= {f"score_real{suffix}": scores[0].mean(), f"score_fake{suffix}": scores[1].mean()}
                 add_terms(report, terms, 1 / len(batches))

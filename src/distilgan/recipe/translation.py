@@ -84,7 +84,16 @@ class PatchCritic(Section):
     antialias: bool = Field(True, description="halve by a blur")
     loss: Literal["least_squares", "hinge"] = Field("least_squares", description="of both players")
     r1_gamma: float = Field(0.0, ge=0, description="weight γ of R1, γ/2 · E|∇D|², D the mean over the map")
+    r1_last: float | None = Field(
+        None, gt=0, description="γ at the end, by equal factors in equal times; null: as at first"
+    )
     r1_interval: int = Field(16, ge=1, description="R1 every so many steps, scaled up accordingly")
+
+    @model_validator(mode="after")
+    def _check(self) -> PatchCritic:
+        if self.r1_last is not None and not self.r1_gamma:
+            raise ValueError("r1_last: r1_gamma=0 has nothing to fade from; set it")
+        return self
 
 
 class Contrast(Section):
