@@ -236,6 +236,7 @@ def test_published_presets_have_the_published_weights() -> None:
         (["contrast.temperature=0"], r"contrast\.temperature=0"),
         (["contrast.hard_mode=official"], r"contrast\.hard_mode='official': input should be 'code' or 'paper'"),
         (["critic.loss=wgan"], r"critic\.loss='wgan'"),
+        (["critic.r1_last=3"], r"critic\.r1_last: r1_gamma=0 has nothing to fade from; set it"),
         (["data.resolution=16"], r"critic\.layers=3: nothing would be left to score of data\.resolution=16; use fewer"),
         (["data.zoom=0.5"], r"data\.zoom=0\.5"),
         (["data.stile=x"], r"unknown key data\.stile; did you mean data\.style"),
@@ -276,6 +277,7 @@ def test_wrong_keys_of_a_translators_training(overrides: list[str], message: str
         ),
         (["unsupervised.identity=true"], r"unsupervised\.identity: needs unsupervised\.nce or contrast"),
         (["supervised={weight: 1, gan: 0, nce: 0}"], r"supervised\.gan and nce are 0"),
+        (["critic.r1_last=3"], r"critic\.r1_last: r1_gamma=0 has nothing to fade from; set it"),
         (["data.resolution=16"], r"critic\.layers=3: nothing would be left to score of data\.resolution=16"),
     ],
 )

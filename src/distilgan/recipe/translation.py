@@ -92,7 +92,7 @@ class PatchCritic(Section):
     @model_validator(mode="after")
     def _check(self) -> PatchCritic:
         if self.r1_last is not None and not self.r1_gamma:
-            raise ValueError("r1_last: r1_gamma=0 has nothing to fade from; set it")
+            raise ValueError("critic.r1_last: r1_gamma=0 has nothing to fade from; set it")
         return self
 
 
