@@ -119,7 +119,7 @@ _NIJIGAN = [
     ("FID to teacher", "fid_teacher", 1, 1.0),
     ("PSNR to teacher, dB", "psnr_teacher", 1, 1.0),
     ("perceptual to photo · 10³", "perceptual_photo", 0, 1e3),
-    ("high frequency", "high_frequency", 2, 1.0),
+    ("high frequency · 10³", "high_frequency", 1, 1e3),
     ("PSNR to exact ODE, dB", "psnr_exact_ode", 1, 1.0),
 ]
 

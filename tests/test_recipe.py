@@ -305,6 +305,8 @@ def test_a_small_picture_needs_fewer_layers_of_its_critic_or_none() -> None:
         (["distillation.contrast=0.1"], True),
         (["distillation.contrast=0.1", "contrast.hard_first=10"], False),
         (["optimiser.decay=0.5"], True),
+        (["critic.r1_gamma=4"], False),
+        (["critic={r1_gamma: 4, r1_last: 1}"], True),
     ],
 )
 def test_moving_weights_tie_a_translators_run_to_its_length(overrides: list[str], follows: bool) -> None:

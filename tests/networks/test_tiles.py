@@ -15,16 +15,7 @@ from distilgan.networks.ode_translator import ODEConfig, ODETranslator
 from distilgan.networks.resnet_translator import CUTTranslator, ResnetConfig, ResnetTranslator
 from distilgan.networks.statistics import InstanceNorm, release
 from distilgan.networks.tiles import translate_picture
-
-
-def lively(network: ResnetTranslator) -> ResnetTranslator:
-    """Weights that make something of a picture: initial ones give grey."""
-    torch.manual_seed(3)
-    for p in network.parameters():
-        p.data = (
-            0.4 * torch.randn_like(p) / max(1.0, p[0].numel() ** 0.5 / 4) if p.dim() > 1 else 0.3 * torch.randn_like(p)
-        )
-    return network.eval()
+from tests.conftest import lively
 
 
 def picture(height: int, width: int) -> Tensor:
@@ -41,7 +32,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tiles_are_what_the_network_makes_of_the_whole_with_the_same_statistics(name: str) -> None:
-    network = lively(NETWORKS[name]())
+    network = lively(NETWORKS[name](), 3)
     pixels = picture(203, 318)
     tiled = translate_picture(network, pixels, whole=12_000, tile=64)
     held = {}
@@ -74,7 +65,23 @@ def test_how_a_picture_is_cut_changes_nothing_under_an_adaptive_solver() -> None
 
 
 def test_a_smaller_picture_tells_the_statistics_of_the_whole() -> None:
-    """Nothing like the error of tiles that are each normalised by themselves, for a trained network and a photo."""
+    """Nothing like the error of tiles that are each normalised by themselves."""
+    network = lively(NETWORKS["cut"](), 3)
+    waves = torch.sin(torch.arange(768.0)[:, None] / 90) + torch.cos(torch.arange(1024.0) / 230)
+    pixels = ((waves[None] + torch.tensor([0.0, 0.4, -0.4])[:, None, None]).clamp(-2, 2) * 60 + 127).to(torch.uint8)
+    whole = translate_picture(network, pixels, whole=10**9).float()
+    held = translate_picture(network, pixels, whole=6 * 256**2).float()
+    alone = translated_apart(network, pixels, 256)
+    assert float((held - whole).abs().mean()) < float((alone - whole).abs().mean()) / 5
+
+
+def translated_apart(network: ResnetTranslator, pixels: Tensor, side: int) -> Tensor:
+    """Each square by itself."""
+    rows = [[translate_picture(network, part) for part in row.split(side, 2)] for row in pixels.split(side, 1)]
+    return torch.cat([torch.cat(row, 2) for row in rows], 1).float()
+
+
+def test_so_it_does_of_a_photo_for_a_trained_network() -> None:
     network = CUTTranslator.from_pretrained(builtin_path("builtin:scenes-teacher"))
     with (
         zipfile.ZipFile(builtin_path("builtin:photos-test.zip")) as photos,
@@ -83,8 +90,7 @@ def test_a_smaller_picture_tells_the_statistics_of_the_whole() -> None:
         pixels = pixels_of(Image.open(file))[:, :256, :512]
     whole = translate_picture(network, pixels).float()
     held = translate_picture(network, pixels, whole=pixels[0].numel() // 4, tile=128).float()
-    rows = [[translate_picture(network, part) for part in row.split(128, 2)] for row in pixels.split(128, 1)]
-    alone = torch.cat([torch.cat(row, 2) for row in rows], 1).float()
+    alone = translated_apart(network, pixels, 128)
     error, seams = (float((made - whole).abs().mean()) for made in (held, alone))
     assert 0 < error < 8  # of 255
     assert seams > 3 * error
@@ -92,12 +98,12 @@ def test_a_smaller_picture_tells_the_statistics_of_the_whole() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 90), (5, 7), (33, 16), (31, 250)])
 def test_any_size_keeps_its_size(height: int, width: int) -> None:
-    made = translate_picture(lively(NETWORKS["cut"]()), picture(height, width), whole=4096, tile=32)
+    made = translate_picture(lively(NETWORKS["cut"](), 3), picture(height, width), whole=4096, tile=32)
     assert made.shape == (3, height, width)
 
 
 def test_statistics_are_released_when_a_tile_fails() -> None:
-    network = lively(NETWORKS["cut"]())
+    network = lively(NETWORKS["cut"](), 3)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -110,6 +116,6 @@ def test_statistics_are_released_when_a_tile_fails() -> None:
 def test_progress_counts_the_tiles() -> None:
     told: list[tuple[int, int]] = []
     translate_picture(
-        lively(NETWORKS["cut"]()), picture(130, 70), whole=4096, tile=64, progress=lambda *n: told.append(n)
+        lively(NETWORKS["cut"](), 3), picture(130, 70), whole=4096, tile=64, progress=lambda *n: told.append(n)
     )
     assert told == [(i, 6) for i in range(1, 7)]

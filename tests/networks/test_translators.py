@@ -228,6 +228,15 @@ def test_nothing_beyond_its_reach_changes_a_pixel(name: str) -> None:
     assert shortest  # nor is it a much shorter one
 
 
+def test_adaptive_steps_have_no_reach_but_those_that_stand_for_them_do() -> None:
+    network = ODETranslator(ODEConfig([3, 4], 1, solver="dopri5"))
+    with pytest.raises(ValueError, match="adaptive steps look as far"):
+        _ = network.reach
+    fixed = network.with_fixed_steps()
+    assert fixed.reach == ODETranslator(ODEConfig([3, 4], 1, solver="rk4", steps=2)).reach
+    assert all(a is b for a, b in zip(network.parameters(), fixed.parameters(), strict=True))
+
+
 # -- neural ODEs -----------------------------------------------------------------------------------------------------------
 
 

@@ -39,7 +39,6 @@ SOLVERS = {
         (0.0, 1 / 3, 2 / 3, 1.0), ((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)), (1 / 8, 3 / 8, 3 / 8, 1 / 8)
     ),
 }
-_TILED_STEPS = 2  # of rk4: as many evaluations as dopri5 takes at least
 _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {"relu": nn.ReLU, "softplus": nn.Softplus, "silu": nn.SiLU}
 
 
@@ -177,12 +176,13 @@ class ODETranslator(ResnetTranslator):
         return other.eval()
 
     def with_fixed_steps(self) -> ODETranslator:
-        return self.solved_by(solver="rk4", steps=_TILED_STEPS) if self.config.solver == "dopri5" else self
+        """Itself, or instead of dopri5 rk4 with as many evaluations as that takes at least."""
+        return self.solved_by(solver="rk4", steps=2) if self.config.solver == "dopri5" else self
 
     def _neighbours(self, layer: nn.Module) -> int:
         c, once = self.config, super()._neighbours(layer)
         if not isinstance(layer, ODEBlock):
             return once
-        # An adaptive solver takes more stages where it must.
-        stages = 8 if c.solver == "dopri5" else len(SOLVERS[c.solver].times)
-        return once * stages * (1 if c.solver == "dopri5" else c.steps)
+        if c.solver == "dopri5":
+            raise ValueError("adaptive steps look as far as a picture asks for; take with_fixed_steps()")
+        return once * len(SOLVERS[c.solver].times) * c.steps

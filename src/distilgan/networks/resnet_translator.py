@@ -174,7 +174,11 @@ class ResnetTranslator(Translator):
 
     @property
     def reach(self) -> int:
-        """Pixels beyond which nothing of a picture changes an output pixel, when norms have fixed statistics."""
+        """Pixels beyond which nothing of a picture changes an output pixel, when norms have fixed statistics.
+
+        Raises:
+            ValueError: of an ODE's adaptive steps.
+        """
         total, step = 0, 1
         for layer in self.model:
             if isinstance(layer, nn.PixelUnshuffle):

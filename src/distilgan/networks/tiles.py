@@ -2,8 +2,7 @@
 
 A large picture is cut into tiles, each translated with as much around it as can change its pixels (`reach`), and all with the same
 normalisation statistics: those of the whole picture, at a size that fits into memory. With these held, the tiles are exactly
-what the network makes of the whole picture; and the statistics of a photo depend less on its size than on where one looks
-(what the packaged teacher makes of photos of 3 and 4 megapixels differs by 1.5 of 255 on average; tiles on their own: over 20).
+what the network makes of the whole picture; and the statistics of a photo depend less on its size than on where one looks.
 
 Source: Chen et al., "Towards Ultra-Resolution Neural Style Transfer via Thumbnail Instance Normalization", AAAI 2022.
 """
@@ -95,7 +94,7 @@ def _run(network: ResnetTranslator, image: Tensor) -> Tensor:
 
 
 def _hold_statistics(network: ResnetTranslator, pixels: Tensor, rows: int, columns: int, whole: int) -> None:
-    """Of the picture at a size of `whole` pixels at most."""
+    """Of the picture reduced to about `whole` pixels."""
     multiple = network.config.multiple
     share = math.sqrt(whole / (rows * columns))
     small = [max(_SMALLEST, int(share * side / multiple)) * multiple for side in (rows, columns)]

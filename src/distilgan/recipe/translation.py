@@ -203,7 +203,7 @@ class _Translation(BaseRecipe):
         u, s = self.unsupervised, self.supervised
         moves = bool(s.weight) and s.schedule != "constant"
         hardens = bool(u.contrast) and self.contrast.hard_first != self.contrast.hard_last
-        return super().follows_length or moves or hardens
+        return super().follows_length or moves or hardens or self.critic.r1_last is not None
 
     def image_sources(self) -> dict[str, str]:
         own = {"data.style": self.data.style, "data.pairs": self.data.pairs, "evaluation.style": self.evaluation.style}
